@@ -1,0 +1,163 @@
+"""Fit the probability of "the same object" and the bands' thresholds, and write them into the package.
+
+    python scripts/fit_bands.py ../shared/data/photos-train
+
+Every photo of a labelled instance group of the training collection (at most `QUERIES_PER_GROUP` of each) is
+searched among all training photos; its 100 best candidates are verified exactly as `glocal search` does it.
+A candidate of the same group is right, any other is wrong. A logistic model is fitted on those pairs; the
+thresholds are the lowest that keep the number of wrong hits per query within `WRONG_PER_QUERY`.
+
+Some candidates that count as wrong do show the same thing (two groups of one brand, an unlabelled photo of a
+labelled place), so the thresholds are on the careful side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from train_rootsift import WEIGHTS, photos_of
+
+from glocal.data.image import decode
+from glocal.index.exact import ExactIndex
+from glocal.models.catalogue import DEFAULT_MODEL, create_model
+from glocal.rerank.bands import Calibration
+from glocal.rerank.geometric import GeometricReranker
+from glocal.types import Descriptors, Extraction, Hit, LocalFeatures
+
+QUERIES_PER_GROUP = 4
+WRONG_PER_QUERY = {"same": 0.02, "possibly": 0.2}
+"""Wrong hits per query in band *same* and above the threshold of *possibly*."""
+
+_STATE: dict[str, object] = {}
+
+
+def extract(item: tuple[str, bytes]) -> Extraction:
+    """Features of one picture."""
+    cv2.setNumThreads(1)
+    if "model" not in _STATE:
+        _STATE["model"] = create_model(_STATE.get("name", DEFAULT_MODEL))
+    model = _STATE["model"]
+    return model.extract(decode(item[1], item[0], model.spec.image_size))  # type: ignore[attr-defined]
+
+
+def features_of(hit: Hit) -> list[float]:
+    """What the logistic model sees of a verified hit."""
+    assert hit.verification is not None
+    inliers = hit.verification.inliers
+    return [1.0, math.log1p(inliers), inliers / max(1, len(hit.verification.matches)), hit.similarity]
+
+
+def fit_logistic(inputs: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Maximum likelihood by Newton's method: (N, d), (N,) -> (d,) weights."""
+    weights = np.zeros(inputs.shape[1])
+    for _ in range(50):
+        probability = 1 / (1 + np.exp(-inputs @ weights))
+        slope = inputs.T @ (right - probability)
+        curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs
+        step = np.linalg.solve(curvature + 1e-6 * np.eye(len(weights)), slope)
+        weights += step
+        if np.abs(step).max() < 1e-9:
+            break
+    return weights
+
+
+def threshold(probability: NDArray[np.float64], right: NDArray[np.bool_], allowed: int) -> float:
+    """The lowest threshold above which at most `allowed` wrong pairs lie."""
+    wrong = np.sort(probability[~right])[::-1]
+    return float((wrong[allowed] + wrong[allowed - 1]) / 2) if allowed < len(wrong) else float(wrong[-1])
+
+
+def main() -> None:
+    """Search, verify, fit, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="folder of .tar shards")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    options = parser.parse_args()
+    _STATE["name"] = options.model
+    items, groups = [], []
+    for number, (data, about) in enumerate(photos_of(sorted(options.photos.glob("*.tar")))):
+        items.append((f"{number:05}", data))
+        groups.append((about["group"], about["kind"]))
+    with ProcessPoolExecutor() as workers:
+        extractions = list(workers.map(extract, items, chunksize=16))
+    names = [name for name, _ in items]
+    local: dict[str, LocalFeatures] = {name: e.local for name, e in zip(names, extractions, strict=True)}
+    group_of = {name: group for name, (group, _) in zip(names, groups, strict=True)}
+    index = ExactIndex([Descriptors(tuple(names), np.stack([e.descriptor for e in extractions]))])
+    reranker = GeometricReranker(local.__getitem__)
+    queries = choose_queries(names, groups)
+    inputs, right, found = [], [], []
+    for done, position in enumerate(queries):
+        name = names[position]
+        descriptor = Descriptors((name,), extractions[position].descriptor[None])
+        shortlist = index.search(descriptor, 101)[0]
+        keep = [i for i, other in enumerate(shortlist.ids) if other != name][:100]
+        shortlist = dataclasses.replace(
+            shortlist, ids=tuple(shortlist.ids[i] for i in keep), similarities=shortlist.similarities[keep]
+        )
+        for hit in reranker.rerank(local[name], shortlist):
+            if hit.verification is not None and hit.verification.inliers:
+                inputs.append(features_of(hit))
+                found.append(hit.verification.inliers)
+                right.append(group_of[hit.id] == group_of[name])
+        if done % 50 == 0:
+            print(f"{done}/{len(queries)} queries", flush=True)
+    write(options.model, np.array(inputs), np.array(right), np.array(found), len(queries), len(items))
+
+
+def choose_queries(names: list[str], groups: list[tuple[str | None, str]]) -> list[int]:
+    """A few photos of every labelled instance group, seeded."""
+    members: dict[str, list[int]] = {}
+    for position, (group, kind) in enumerate(groups):
+        if group is not None and kind == "instance":
+            members.setdefault(group, []).append(position)
+    rng = np.random.default_rng(0)
+    chosen = [rng.permutation(members[group])[:QUERIES_PER_GROUP] for group in sorted(members)]
+    return [int(position) for some in chosen for position in some]
+
+
+def write(
+    model: str,
+    inputs: NDArray[np.float64],
+    right: NDArray[np.bool_],
+    inliers: NDArray[np.int64],
+    num_queries: int,
+    num_photos: int,
+) -> None:
+    """Fit and write `MODEL.bands.json`."""
+    weights = fit_logistic(inputs, right)
+    probability = 1 / (1 + np.exp(-inputs @ weights))
+    limits = {band: threshold(probability, right, int(rate * num_queries)) for band, rate in WRONG_PER_QUERY.items()}
+    calibration = Calibration(*(float(value) for value in weights), **limits)
+    measured = {}
+    for band, limit in limits.items():
+        above = probability >= limit
+        measured[band] = {
+            "right_above": int((above & right).sum()),
+            "wrong_above": int((above & ~right).sum()),
+            "share_of_right_found": round(float((above & right).sum() / right.sum()), 4),
+            "least_inliers_above": int(inliers[above].min()),
+            "median_inliers_at_threshold": int(np.median(inliers[np.argsort(np.abs(probability - limit))[:200]])),
+        }
+    table = {
+        "calibration": {name: round(value, 6) for name, value in dataclasses.asdict(calibration).items()},
+        "fitted_on": f"{num_queries} queries of labelled groups among {num_photos} training photos; their 100 best "
+        f"candidates verified: {int(right.sum())} right and {int((~right).sum())} wrong pairs with a plausible model",
+        "wrong_per_query": WRONG_PER_QUERY,
+        "measured_on_the_same_pairs": measured,
+    }
+    file = WEIGHTS / f"{model}.bands.json"
+    file.write_text(json.dumps(table, indent=2) + "\n", "utf-8")
+    print(file.read_text("utf-8"))
+
+
+if __name__ == "__main__":
+    main()

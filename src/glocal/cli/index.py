@@ -1,0 +1,283 @@
+"""Make a folder of photos searchable, or bring its index up to date.
+
+Unchanged files are not read again; moved or renamed ones are recognised by their content; those that are
+gone are hidden. Ctrl-C is safe: what is saved stays, and the same command continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import os
+import shutil
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+from glocal.cli import exits
+from glocal.cli.places import place_for, remember
+from glocal.data.formats import LOOKED_FOR, PICTURE_SUFFIXES, heif_decoder_installed, is_picture_name
+from glocal.data.image import LIMITS
+from glocal.errors import ConfigError, DiskFull, NothingToDo
+from glocal.extract.run import IndexOptions, IndexReport, Listener
+from glocal.models.catalogue import DEFAULT_MODEL
+from glocal.photo_index import Index
+from glocal.progress import BarListener, JsonListener, thousands
+from glocal.store.scan import Changes, FolderScan
+
+BYTES_PER_PHOTO = 150_000
+"""For the forecast: 1000 keypoints of 144 bytes and a descriptor; `benchmarks/photos.py` measures it."""
+_EXIT_BY_SIGNAL = {signal.SIGINT: exits.INTERRUPTED, signal.SIGTERM: exits.TERMINATED}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    defaults = IndexOptions()
+    add = parser.add_argument
+    add("photos", help="the folder of photos")
+    add("--index", metavar="DIR", help="where the index goes (default: .glocal in the folder)")
+    add("--model", metavar="NAME", help=f"see `glocal models` (default: {DEFAULT_MODEL}, or that of the index)")
+    add(
+        "--workers",
+        type=int,
+        default=defaults.workers,
+        metavar="N",
+        help="processes that read photos (default: %(default)s)",
+    )
+    add(
+        "--timeout",
+        type=float,
+        default=defaults.timeout_s,
+        metavar="S",
+        help="seconds per photo (default: %(default)g)",
+    )
+    mega = LIMITS.max_pixels / 1e6
+    add("--max-megapixels", type=float, default=mega, metavar="MP", help=f"largest picture (default: {mega:.0f})")
+    add("--retry-skipped", action="store_true", help="try files again that were skipped before")
+    add("--prune", action="store_true", help="forget pictures that are gone instead of hiding them")
+    add("--strict", action="store_true", help="exit with 6 if any file was skipped")
+    add("--progress", choices=("bar", "json", "none"), default="bar", help="json: one object per line on stdout")
+    add("-q", "--quiet", action="store_true", help="say nothing but errors")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Index a folder; returns the exit code."""
+    photos = Path(options.photos)
+    _check_folder(photos)
+    if options.workers < 1 or options.timeout <= 0 or options.max_megapixels <= 0:
+        raise ConfigError("--workers, --timeout and --max-megapixels must be positive")
+    how = IndexOptions(
+        workers=options.workers,
+        timeout_s=options.timeout,
+        limits=dataclasses.replace(LIMITS, max_pixels=int(options.max_megapixels * 1e6)),
+        retry_rejected=options.retry_skipped,
+        prune=options.prune,
+    )
+    directory = Path(options.index) if options.index else place_for(photos)
+    quiet = options.quiet or options.progress == "none"
+    talk = _Talk(quiet)
+    if not options.index and directory.parent != photos:
+        talk.say(f"{photos} is read-only: its index goes to {directory}")
+    talk.say(f"Looking at {exits.printable(str(photos))} …")
+    with _open(directory, options.model, photos) as index:
+        listener = (
+            JsonListener() if options.progress == "json" else _Narrator(talk, directory, index.collection.spec.model)
+        )
+        stopper = _Stopper(listener, talk)
+        try:
+            with stopper:
+                report = index.add(photos, options=how, listener=stopper)
+        except NothingToDo as error:
+            raise NothingToDo(_nothing(photos)) from error
+        finally:
+            if isinstance(listener, _Narrator):
+                listener.bar.finish()
+        remember(directory)
+        _conclude(talk, report, index, photos)
+    if report.stopped:
+        return _EXIT_BY_SIGNAL[stopper.received or signal.SIGINT]
+    return exits.PARTIAL if options.strict and report.skipped else exits.DONE
+
+
+class _Talk:
+    """Lines for people, on stderr."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def say(self, line: str) -> None:
+        if not self._quiet:
+            print(line, file=sys.stderr, flush=True)
+
+
+class _Narrator(Listener):
+    """Tells what was found before the work, then shows the bar."""
+
+    def __init__(self, talk: _Talk, directory: Path, model: str) -> None:
+        self.bar = BarListener()
+        self._talk, self._directory, self._model = talk, directory, model
+
+    def scanned(self, scan: FolderScan, changes: Changes, report: IndexReport) -> None:
+        if report.resumed:
+            self._talk.say(f"The last run did not finish ({thousands(report.known)} pictures safe). Continuing.")
+        kinds = Counter(
+            os.path.splitext(found.path)[1][1:].lower().decode("ascii", "replace") for found in scan.pictures
+        )
+        size = sum(found.size for found in scan.pictures)
+        listed = " · ".join(f"{thousands(count)} {kind}" for kind, count in kinds.most_common(6))
+        self._talk.say(f"  {thousands(len(scan.pictures))} pictures ({listed}), {human_bytes(size)}")
+        if kinds["heic"] + kinds["heif"] and not heif_decoder_installed():
+            heic = kinds["heic"] + kinds["heif"]
+            self._talk.say(
+                f'{thousands(heic)} HEIC pictures need one extra package. → pip install "glocal[heic]"  then '
+                f"glocal index with --retry-skipped; the other {thousands(len(scan.pictures) - heic)} are indexed now."
+            )
+        todo = len(changes.new) + len(changes.changed)
+        if report.known or report.gone:
+            self._talk.say(
+                f"  {thousands(report.known)} known · {thousands(report.new)} new · "
+                f"{thousands(report.changed)} changed · {thousands(report.gone)} gone"
+            )
+        if todo:
+            self._forecast(todo)
+            self.bar.scanned(scan, changes, report)
+
+    def _forecast(self, todo: int) -> None:
+        needed = todo * BYTES_PER_PHOTO
+        free = shutil.disk_usage(self._directory).free
+        if needed > free:
+            raise DiskFull(
+                f"This may need about {human_bytes(needed)} in {self._directory}, {human_bytes(free)} are free. "
+                "→ free some space, or --index /bigdisk/x"
+            )
+        self._talk.say(
+            f"Model: {self._model} (built in, no download).   Space: up to {human_bytes(needed)} in "
+            f"{exits.printable(str(self._directory))} (free: {human_bytes(free)}).   Ctrl-C is safe."
+        )
+
+    def advanced(self, done: int, total: int, skipped: int) -> None:
+        if not self._talk._quiet:
+            self.bar.advanced(done, total, skipped)
+
+
+class _Stopper(Listener):
+    """Passes everything on, and turns the first Ctrl-C or SIGTERM into a clean stop."""
+
+    def __init__(self, inner: Listener, talk: _Talk) -> None:
+        self._inner, self._talk = inner, talk
+        self.scanned, self.advanced, self.saved = inner.scanned, inner.advanced, inner.saved  # type: ignore[method-assign]
+        self.received: signal.Signals | None = None
+        self._previous: dict[signal.Signals, object] = {}
+
+    def should_stop(self) -> bool:
+        return self.received is not None
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number)
+
+    def __enter__(self) -> _Stopper:
+        for number in _EXIT_BY_SIGNAL:
+            self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def _open(directory: Path, model: str | None, photos: Path) -> Index:
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(f"--index {directory} is a file. → name a folder")
+    if not Index.exists(directory) and not _has_pictures(photos):
+        raise NothingToDo(_nothing(photos))  # an empty result is never written as success
+    return Index.open_or_create(directory, model)
+
+
+def _conclude(talk: _Talk, report: IndexReport, index: Index, photos: Path) -> None:
+    shown = exits.printable(str(photos))
+    if report.stopped:
+        safe = report.indexed + report.skipped
+        talk.say(
+            f"Stopping after the current batch… saved {thousands(safe)} pictures. Run the same command to continue."
+        )
+        return
+    for folder, why in report.unlisted:
+        talk.say(f"cannot read  {exits.printable(os.fsdecode(folder))} — {why}. Skipped, 1 folder.")
+    if report.moved:
+        talk.say(f"{thousands(report.moved)} pictures were moved or renamed: re-linked, nothing recomputed.")
+    if report.copies:
+        talk.say(f"{thousands(report.copies)} exact copies — processed once, listed under each original.")
+    if report.gone - report.moved > 0 and not report.pruned:
+        talk.say(
+            f"{thousands(report.gone - report.moved)} pictures are missing. They stay in the index, hidden. "
+            f"→ glocal info {shown} --missing, glocal index {shown} --prune to forget them"
+        )
+    if report.pruned:
+        talk.say(f"{thousands(report.pruned)} missing pictures forgotten.")
+    rate = f" in {report.seconds:.1f} s" + (f", {report.done / report.seconds:.0f} img/s" if report.done else "")
+    talk.say(f"✓ {thousands(report.indexed)} pictures searchable{rate}.")
+    if report.skipped:
+        reasons = index.collection.rejected_by_reason()
+        listed = ", ".join(f"{thousands(count)} {code.replace('_', ' ')}" for code, count in reasons.items())
+        talk.say(
+            f"{thousands(report.skipped)} skipped ({listed}).  List: glocal info {shown} --skipped   "
+            f"Retry after repair: glocal index {shown} --retry-skipped"
+        )
+    talk.say(
+        f"  seen {thousands(report.seen)} = indexed {thousands(report.indexed)} + skipped {thousands(report.skipped)}"
+        f" + ignored {thousands(report.ignored)} (no pictures by their name)"
+    )
+    talk.say(f"Try:  glocal search PICTURE --index {shown}")
+
+
+def human_bytes(count: float) -> str:
+    """1234567 -> 1.2 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def _check_folder(photos: Path) -> None:
+    if photos.is_dir():
+        return
+    if photos.is_file():
+        what = "a picture" if is_picture_name(os.fsencode(photos.name)) else "a file, not a folder"
+        hint = f" → glocal search {photos}" if what == "a picture" else ""
+        raise ConfigError(f"{photos} is {what}.{hint}")
+    raise ConfigError(f"No such folder: {photos}{_similar_folders(photos)}")
+
+
+def _similar_folders(photos: Path) -> str:
+    parent = photos.absolute().parent
+    try:
+        names = [entry.name for entry in os.scandir(parent) if entry.is_dir()]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(photos.name, names, n=2, cutoff=0.6)
+    return f". Nearby: {', '.join(str(parent / name) for name in close)}" if close else ""
+
+
+def _has_pictures(folder: Path) -> bool:
+    return any(is_picture_name(os.fsencode(name)) for _, _, names in os.walk(folder) for name in names)
+
+
+def _nothing(photos: Path) -> str:
+    hint = ""
+    parent = photos.absolute().parent
+    try:
+        names = [entry.name for entry in os.scandir(parent) if entry.is_dir() and entry.name != photos.name]
+    except OSError:
+        names = []
+    for name in difflib.get_close_matches(photos.absolute().name, names, n=3, cutoff=0.6):
+        if any(is_picture_name(os.fsencode(entry)) for entry in os.listdir(parent / name)):
+            hint = f" Did you mean {parent / name}?"
+            break
+    assert {"jpg", "png"} <= PICTURE_SUFFIXES
+    return f"Nothing to index: {photos} has no pictures. I looked for {LOOKED_FOR}.{hint}"

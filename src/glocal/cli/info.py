@@ -1,0 +1,96 @@
+"""What an index holds: counts, model, bytes, skipped files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from glocal.cli import exits
+from glocal.cli.index import human_bytes
+from glocal.cli.places import find_index
+from glocal.errors import REASONS
+from glocal.progress import thousands
+from glocal.store.collection import CatalogueRow, Collection
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the options."""
+    add = parser.add_argument
+    add("index", nargs="?", help="the index, or its folder of photos (default: the nearest .glocal, or the last made)")
+    add("--skipped", action="store_true", help="list the skipped files with their reasons")
+    add("--missing", action="store_true", help="list the files that are gone")
+    add("--json", action="store_true", help="one JSON object on stdout, with every file")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print; returns the exit code."""
+    directory = find_index(options.index, Path.cwd())
+    with Collection.open(directory) as collection, collection.snapshot():
+        if options.json:
+            print(json.dumps(as_json(collection)))
+        elif options.skipped or options.missing:
+            for row in collection.catalogue("rejected" if options.skipped else "missing"):
+                detail = f" — {row.detail}" if row.detail else ""
+                print(exits.printable(f"{os.fsdecode(row.path)}{detail}"))
+        else:
+            print(_as_text(collection))
+    return exits.DONE
+
+
+def _as_text(collection: Collection) -> str:
+    counts, sizes, spec = collection.counts(), collection.stored_bytes(), collection.spec
+    photos = max(1, counts["contents"])
+    last = collection.last_run()
+    lines = [
+        f"index      {exits.printable(str(collection.directory.resolve()))}",
+        f"photos     {exits.printable(str(collection.root or 'none yet'))}",
+        f"model      {spec.model} (weights sha256 {spec.weights[:12]}…), {spec.dim} numbers per picture",
+        f"           up to {spec.max_features} local features of {spec.local_dim}; "
+        f"pictures reduced to {spec.image_size} px",
+        f"pictures   {thousands(counts['indexed'])} searchable, {thousands(counts['contents'])} different; "
+        f"{thousands(counts['rejected'])} skipped; {thousands(counts['missing'])} missing",
+        f"bytes      {human_bytes(sizes['file'])}: {sizes['global'] / photos:,.0f} global and "
+        f"{sizes['local'] / photos:,.0f} local per picture",
+    ]
+    if last is not None:
+        finished, seen = last
+        lines.append(
+            f"last run   seen {seen.seen} = indexed {seen.indexed} + skipped {seen.skipped} + ignored {seen.ignored}"
+            if finished
+            else "last run   did not finish; run glocal index again to continue"
+        )
+    for reason, count in collection.rejected_by_reason().items():
+        lines.append(f"skipped    {thousands(count)} × {REASONS.get(reason, reason)}")
+    if counts["rejected"]:
+        lines.append("           → glocal info --skipped lists them")
+    return "\n".join(lines)
+
+
+def as_json(collection: Collection) -> dict[str, Any]:
+    """Everything about a collection, every file included."""
+    last = collection.last_run()
+    return {
+        "model": json.loads(collection.spec.to_json()),
+        "counts": collection.counts(),
+        "bytes": collection.stored_bytes(),
+        "finished": last is not None and last[0],
+        "last_run": None
+        if last is None
+        else {name: getattr(last[1], name) for name in ("seen", "indexed", "skipped", "ignored")},
+        "files": [_file_json(row) for row in collection.catalogue()],
+    }
+
+
+def _file_json(row: CatalogueRow) -> dict[str, Any]:
+    fields: dict[str, Any] = {"path": os.fsdecode(row.path), "status": row.status, "bytes": row.size}
+    if row.status == "rejected":
+        return fields | {"reason": row.reason, "detail": row.detail}
+    return fields | {
+        "width": row.width,
+        "height": row.height,
+        "orientation": row.orientation,
+        "hash": row.content_hash,
+    }

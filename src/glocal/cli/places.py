@@ -1,0 +1,65 @@
+"""Where an index lies if nobody says so."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from glocal.errors import ConfigError, StoreError
+from glocal.store.collection import Collection
+
+INDEX_NAME = ".glocal"
+
+
+def data_home() -> Path:
+    """The user's folder for our data (XDG)."""
+    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return Path(base) / "glocal"
+
+
+def place_for(photos: Path) -> Path:
+    """Where the index of a folder goes: `.glocal` in it, or the user's data folder if it is read-only."""
+    inside = photos / INDEX_NAME
+    if inside.exists() or os.access(photos, os.W_OK):
+        return inside
+    digest = hashlib.blake2b(os.fsencode(photos.resolve()), digest_size=6).hexdigest()
+    return data_home() / f"{photos.resolve().name}-{digest}"
+
+
+def remember(directory: Path) -> None:
+    """Make an index the one that is searched from anywhere; not being able to is no harm."""
+    try:
+        data_home().mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = data_home() / f"default.{os.getpid()}.tmp"
+        temporary.write_bytes(os.fsencode(directory.resolve()))
+        temporary.replace(data_home() / "default")
+    except OSError:
+        pass
+
+
+def find_index(given: str | None, *near: Path) -> Path:
+    """The index to search: the one given, the nearest `.glocal` up from some places, or the last one made.
+
+    Raises:
+        StoreError: there is none.
+        ConfigError: the one given does not exist.
+    """
+    if given is not None:
+        for place in (Path(given), Path(given) / INDEX_NAME):
+            if Collection.exists(place):
+                return place
+        if (Path(given) if Path(given).is_dir() else Path()) == Path(given):
+            raise StoreError(f"There is no index in {given}. → glocal index {given}")
+        raise ConfigError(f"No such folder: {given}")
+    for start in near:
+        for folder in (start.resolve(), *start.resolve().parents):
+            if Collection.exists(folder / INDEX_NAME):
+                return folder / INDEX_NAME
+    try:
+        last = Path(os.fsdecode((data_home() / "default").read_bytes()))
+    except OSError:
+        last = None
+    if last is not None and Collection.exists(last):
+        return last
+    raise StoreError("There is no index here, nor in the folders above. → glocal index PHOTOS")

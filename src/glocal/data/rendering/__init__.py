@@ -1,0 +1,1 @@
+"""How the demo scenes are rendered: materials, geometry, light. `glocal.data.scenes` is the way in."""

@@ -1,0 +1,294 @@
+"""Worker processes that can be killed: a photo that takes too long costs its worker, not the run."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from glocal.data.image import LIMITS, DecodeLimits
+from glocal.errors import BackendUnavailable, ConfigError, ImageError
+from glocal.extract.messages import MessageError, unpack
+from glocal.types import Box, Extraction, ExtractorSpec, LocalFeatures
+
+TIMEOUT_S = 10.0
+_START_TIMEOUT_S = 120.0
+_QUEUED = 2  # one request is worked on while the next waits in the pipe
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One photo to be read.
+
+    Attributes:
+        path: absolute.
+        key: whatever the caller wants back with the answer.
+        want: "features" or "pixels".
+        root: the folder that the file must really lie in; None for no check.
+        box: x, y, width, height in pixels of the upright photo; None for the whole.
+        longest: longest side to decode to; None for the model's.
+    """
+
+    path: bytes
+    key: Any = None
+    want: str = "features"
+    root: bytes | None = None
+    box: Box | None = None
+    longest: int | None = None
+
+    def to_line(self) -> bytes:
+        """One line of JSON; bytes that are not UTF-8 travel as lone surrogates."""
+        fields = {
+            "path": os.fsdecode(self.path),
+            "want": self.want,
+            "root": None if self.root is None else os.fsdecode(self.root),
+            "box": self.box,
+            "longest": self.longest,
+        }
+        return json.dumps(fields).encode("ascii") + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker found out about one photo.
+
+    Attributes:
+        content_hash: BLAKE2b-128 of the bytes that were decoded.
+        num_bytes: size of the file.
+        mtime_ns: modification time of what was decoded.
+        size: (W, H) of the upright photo.
+        orientation: EXIF orientation, 1 to 8.
+        box: the box after clipping, or None.
+        arrays: the raw arrays.
+        decode_s: seconds for reading and decoding.
+        extract_s: seconds for the features.
+    """
+
+    content_hash: str
+    num_bytes: int
+    mtime_ns: int
+    size: tuple[int, int]
+    orientation: int
+    box: Box | None
+    arrays: dict[str, NDArray[Any]]
+    decode_s: float
+    extract_s: float
+
+    def extraction(self, name: str) -> Extraction:
+        """The features; keypoints and size are those of the box if there is one."""
+        size = self.size if self.box is None else (round(self.box[2]), round(self.box[3]))
+        names = ("keypoints", "descriptors", "scores", "scales")
+        local = LocalFeatures(id=name, size=size, **{key: self.arrays[key] for key in names})
+        return Extraction(self.arrays["descriptor"], local)
+
+
+class _Worker:
+    """One child process and the requests that it has been given."""
+
+    def __init__(self, model: str, limits: DecodeLimits) -> None:
+        # -P keeps the current folder, which may be the one being indexed, off the import path.
+        command = [sys.executable, "-P", "-m", "glocal.extract.worker", model, json.dumps(dataclasses.asdict(limits))]
+        single = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **single},
+            bufsize=0,
+        )
+        assert self.process.stdout is not None
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self.pending: deque[Request] = deque()
+        self.buffer = bytearray()
+        self.spec: ExtractorSpec | None = None
+        self.deadline = time.monotonic() + _START_TIMEOUT_S
+
+    def send(self, request: Request, timeout_s: float) -> None:
+        if not self.pending and self.spec is not None:
+            self.deadline = time.monotonic() + timeout_s
+        self.pending.append(request)
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # its death is noticed when we read from it
+            self.process.stdin.write(request.to_line())
+
+    def read(self) -> bool:
+        """Fill the buffer; False at the end of the pipe."""
+        assert self.process.stdout is not None
+        try:
+            data = os.read(self.process.stdout.fileno(), _READ_BYTES)
+        except BlockingIOError:
+            return True
+        self.buffer += data
+        return bool(data)
+
+    def kill(self) -> str:
+        """End the process; returns the end of what it complained."""
+        self.process.kill()
+        complaint = b""
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        if self.process.stderr is not None:
+            complaint = self.process.stderr.read(1 << 16) or b""
+            self.process.stderr.close()
+        self.process.wait()
+        return complaint.decode("utf-8", "replace").strip().rpartition("\n")[2]
+
+
+class WorkerPool:
+    """Reads photos in `workers` child processes, each with a time limit per photo."""
+
+    def __init__(
+        self, model: str, workers: int = 1, limits: DecodeLimits = LIMITS, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self._model = model
+        self._limits = limits
+        self._timeout_s = timeout_s
+        self._selector = selectors.DefaultSelector()
+        self._workers: list[_Worker] = []
+        for _ in range(max(1, workers)):
+            self._start_worker()
+
+    def _start_worker(self) -> None:
+        worker = _Worker(self._model, self._limits)
+        self._workers.append(worker)
+        assert worker.process.stdout is not None
+        self._selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
+
+    def _end_worker(self, worker: _Worker) -> str:
+        self._workers.remove(worker)
+        assert worker.process.stdout is not None
+        self._selector.unregister(worker.process.stdout)
+        return worker.kill()
+
+    def close(self) -> None:
+        """End all children."""
+        for worker in list(self._workers):
+            self._end_worker(worker)
+        self._selector.close()
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Answer | ImageError]]:
+        """Answer all requests, in the order in which they get done.
+
+        Requests are taken from the iterable only as workers become free. Closing the iterator early is
+        allowed: what is in flight is then dropped with its workers.
+
+        Raises:
+            BackendUnavailable: a worker cannot be started.
+        """
+        source = iter(requests)
+        try:
+            while True:
+                self._feed(source)
+                busy = any(worker.pending for worker in self._workers)
+                if not busy:
+                    return
+                wait_s = max(0.0, min(w.deadline for w in self._workers if w.pending) - time.monotonic())
+                for key, _ in self._selector.select(min(wait_s, 1.0)):
+                    yield from self._receive(key.data)
+                yield from self._expire()
+        finally:
+            for worker in [w for w in self._workers if w.pending]:
+                self._end_worker(worker)
+                self._start_worker()
+
+    def read(self, request: Request) -> Answer:
+        """Answer one request.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            ConfigError: the box makes no sense.
+        """
+        outcomes = list(self.run([request]))
+        outcome = outcomes[0][1]
+        if isinstance(outcome, ImageError):
+            raise outcome
+        return outcome
+
+    def spec(self) -> ExtractorSpec:
+        """The spec of the model that the workers have loaded."""
+        worker = self._workers[0]
+        while worker.spec is None:
+            self._selector.select(1.0)
+            list(self._receive(worker))
+            list(self._expire())
+            worker = self._workers[0]
+        return worker.spec
+
+    def _feed(self, source: Iterator[Request]) -> None:
+        for depth in range(_QUEUED):  # first one for each worker, then a second
+            for worker in self._workers:
+                if len(worker.pending) == depth:
+                    request = next(source, None)
+                    if request is None:
+                        return
+                    worker.send(request, self._timeout_s)
+
+    def _receive(self, worker: _Worker) -> Iterator[tuple[Request, Answer | ImageError]]:
+        alive = worker.read()
+        try:
+            while (message := unpack(worker.buffer)) is not None:
+                header, arrays = message
+                worker.deadline = time.monotonic() + self._timeout_s
+                if "spec" in header:
+                    worker.spec = ExtractorSpec.from_json(json.dumps(header["spec"]))
+                    continue
+                yield worker.pending.popleft(), _outcome(header, arrays)
+        except (MessageError, IndexError, KeyError, TypeError):
+            alive = False
+        if not alive:
+            yield from self._replace(worker, "corrupt", "damaged: the decoder crashed on it")
+
+    def _expire(self) -> Iterator[tuple[Request, Answer | ImageError]]:
+        now = time.monotonic()
+        for worker in [w for w in self._workers if w.deadline < now and (w.pending or w.spec is None)]:
+            yield from self._replace(worker, "timeout", f"decoding took longer than {self._timeout_s:g} s")
+
+    def _replace(self, worker: _Worker, code: str, detail: str) -> Iterator[tuple[Request, Answer | ImageError]]:
+        """Put a new worker in the place of one that died; only the photo that it was busy with is to blame."""
+        complaint = self._end_worker(worker)
+        if worker.spec is None:
+            raise BackendUnavailable(f"a worker process could not start: {complaint or 'no reason given'}")
+        self._start_worker()
+        if worker.pending:
+            yield worker.pending.popleft(), ImageError(code, detail)
+        for request in worker.pending:
+            self._workers[-1].send(request, self._timeout_s)
+
+
+def _outcome(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Answer | ImageError:
+    if header.get("error") == "config":
+        raise ConfigError(header["detail"])
+    if "error" in header:
+        return ImageError(header["error"], header["detail"])
+    box = header["box"]
+    return Answer(
+        content_hash=header["content_hash"],
+        num_bytes=header["num_bytes"],
+        mtime_ns=header["mtime_ns"],
+        size=(header["size"][0], header["size"][1]),
+        orientation=header["orientation"],
+        box=None if box is None else (box[0], box[1], box[2], box[3]),
+        arrays=arrays,
+        decode_s=header["decode_s"],
+        extract_s=header.get("extract_s", 0.0),
+    )

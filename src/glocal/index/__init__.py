@@ -1,0 +1,1 @@
+"""From a query descriptor to a shortlist."""

@@ -1,0 +1,1 @@
+"""Pure functions: no state, files, configuration or logging."""

@@ -1,0 +1,58 @@
+"""Pixel coordinates under resizing: (0, 0) is the centre of the top-left pixel (NumPy)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glocal.errors import ConfigError
+from glocal.ops.shapes import expect_shape
+
+MIN_BOX_SIDE = 32
+
+
+def rescale(points: NDArray[np.floating], from_size: tuple[int, int], to_size: tuple[int, int]) -> NDArray[np.float32]:
+    """Map points of a picture to the same places of its resized version.
+
+    Args:
+        points: (N, 2) float, (x, y).
+        from_size: (W, H) of the picture in which the points lie.
+        to_size: (W, H) of the resized picture.
+
+    Returns:
+        (N, 2) float32: `(x + 0.5) * s - 0.5` with one factor s per axis.
+    """
+    expect_shape(points, "N 2", "points")
+    factors = np.asarray(to_size, np.float64) / np.asarray(from_size, np.float64)
+    return ((points + 0.5) * factors - 0.5).astype(np.float32)
+
+
+def fit_within(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """The size (W, H) of a picture reduced so that its longest side is at most `longest`; never enlarged."""
+    width, height = size
+    factor = min(1.0, longest / max(width, height))
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def clip_box(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Cut a box to the picture that it belongs to.
+
+    Args:
+        box: x, y, width, height in pixels.
+        size: (W, H) of the picture.
+
+    Returns:
+        x, y, width, height in whole pixels, inside the picture.
+
+    Raises:
+        ConfigError: what remains is smaller than `MIN_BOX_SIDE` on a side.
+    """
+    x, y, width, height = box
+    left, right = (min(max(round(value), 0), size[0]) for value in (x, x + width))
+    top, bottom = (min(max(round(value), 0), size[1]) for value in (y, y + height))
+    if min(right - left, bottom - top) < MIN_BOX_SIDE:
+        raise ConfigError(
+            f"box is {max(0, right - left)}×{max(0, bottom - top)} px inside the picture "
+            f"({size[0]}×{size[1]}) — too small, need ≥ {MIN_BOX_SIDE}"
+        )
+    return left, top, right - left, bottom - top

@@ -1,0 +1,1 @@
+"""From a shortlist to verified hits."""

@@ -1,0 +1,78 @@
+"""From a verified hit to a probability and one of three bands: *same*, *possibly*, *look-alike*.
+
+The numbers are fitted by `scripts/fit_bands.py` on verified and unrelated pairs of a training collection
+and lie beside the model's weights; the file says what they were measured on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.resources import files
+
+from glocal.errors import WeightsError
+from glocal.types import Hit
+
+
+class Band(StrEnum):
+    """How sure a hit is."""
+
+    SAME = "same"
+    POSSIBLY = "possibly"
+    LOOK_ALIKE = "look-alike"
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """A logistic model of "the same object" and the two thresholds on it.
+
+    Attributes:
+        intercept: of the logistic model.
+        log_inliers: weight of log(1 + inliers).
+        inlier_ratio: weight of inliers / matches.
+        similarity: weight of the global similarity.
+        same: least probability of band *same*.
+        possibly: least probability of band *possibly*.
+    """
+
+    intercept: float
+    log_inliers: float
+    inlier_ratio: float
+    similarity: float
+    same: float
+    possibly: float
+
+    @classmethod
+    def load(cls, model: str) -> Calibration:
+        """The calibration shipped with a model.
+
+        Raises:
+            WeightsError: there is none, or it is damaged.
+        """
+        resource = files("glocal.models").joinpath(f"weights/{model}.bands.json")
+        try:
+            table = json.loads(resource.read_text("utf-8"))["calibration"]
+            return cls(**{name: float(value) for name, value in table.items()})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WeightsError(f"{model}.bands.json cannot be read ({error}) → reinstall glocal") from error
+
+    def probability(self, hit: Hit) -> float:
+        """Probability that a hit shows the same object, 0 to 1; 0 where no geometry agrees."""
+        found = hit.verification
+        if found is None or found.inliers == 0:
+            return 0.0
+        logit = (
+            self.intercept
+            + self.log_inliers * math.log1p(found.inliers)
+            + self.inlier_ratio * found.inliers / len(found.matches)
+            + self.similarity * hit.similarity
+        )
+        return 1 / (1 + math.exp(-max(-60.0, min(60.0, logit))))
+
+    def band(self, probability: float) -> Band:
+        """The band of a probability."""
+        if probability >= self.same:
+            return Band.SAME
+        return Band.POSSIBLY if probability >= self.possibly else Band.LOOK_ALIKE

@@ -1,0 +1,118 @@
+"""Geometric verification: matches of local features that agree with one homography (NumPy, OpenCV)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from glocal.ops.homography import (
+    MIN_MATCHES,
+    fit_affine,
+    hull_area,
+    is_plausible,
+    refine_homography,
+    transfer,
+)
+from glocal.ops.matching import match_mutual
+from glocal.types import Hit, LocalFeatures, Shortlist, Verification
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationOptions:
+    """How two photos are compared.
+
+    Attributes:
+        max_ratio: ratio test of the matches, 1 switches it off.
+        tolerance: largest transfer error of an inlier, as a share of the target's longest side.
+        depth: how many candidates of a shortlist are verified.
+        threads: pairs that are verified at the same time; the answer does not depend on it.
+    """
+
+    max_ratio: float = 0.8
+    tolerance: float = 0.012
+    depth: int = 100
+    threads: int = 2
+
+
+DEFAULTS = VerificationOptions()
+
+
+def verify_pair(query: LocalFeatures, target: LocalFeatures, options: VerificationOptions = DEFAULTS) -> Verification:
+    """Compare two photos by their local features; the same answer on every run.
+
+    Mutual nearest neighbours with ratio test, affine RANSAC, homography refinement.
+
+    Returns:
+        Verification with query -> target homography; 0 inliers where no plausible model was found.
+    """
+    matches = match_mutual(query.descriptors, target.descriptors, options.max_ratio)
+    matches = _distinct_places(matches, query.keypoints, target.keypoints)
+    nothing = Verification(0, None, matches, np.zeros(len(matches), np.bool_))
+    if len(matches) < MIN_MATCHES:
+        return nothing
+    source, goal = query.keypoints[matches[:, 0]], target.keypoints[matches[:, 1]]
+    threshold = options.tolerance * max(target.size)
+    affine = fit_affine(source, goal, threshold)
+    if affine is None:
+        return nothing
+    homography, mask = refine_homography(source, goal, affine, threshold)
+    if mask.sum() < MIN_MATCHES:
+        return nothing
+    rectangle = _bounding_rectangle(source[mask])
+    if not is_plausible(homography, rectangle):
+        return nothing
+    return Verification(
+        inliers=int(mask.sum()),
+        homography=homography / homography[2, 2],
+        matches=matches,
+        mask=mask,
+        query_overlap=min(1.0, hull_area(source[mask]) / (query.size[0] * query.size[1])),
+        target_overlap=min(1.0, hull_area(goal[mask]) / (target.size[0] * target.size[1])),
+        query_quad=rectangle,
+        target_quad=transfer(homography, rectangle),
+    )
+
+
+def _distinct_places(
+    matches: NDArray[np.int64], query: NDArray[np.float32], target: NDArray[np.float32]
+) -> NDArray[np.int64]:
+    """Drop repeated matches between the same two places: SIFT gives one place several orientations."""
+    if not len(matches):
+        return matches
+    places = np.concatenate([query[matches[:, 0]], target[matches[:, 1]]], axis=1)
+    _, first = np.unique(np.round(places), axis=0, return_index=True)
+    return matches[np.sort(first)]
+
+
+def _bounding_rectangle(points: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Corners (4, 2), clockwise on the screen from top left, of the smallest upright rectangle around points."""
+    (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
+
+
+class GeometricReranker:
+    """`Reranker` that orders by inliers, ties by similarity."""
+
+    def __init__(self, features_of: Callable[[str], LocalFeatures], options: VerificationOptions = DEFAULTS) -> None:
+        self._features_of = features_of
+        self._options = options
+
+    def rerank(self, query: LocalFeatures, shortlist: Shortlist) -> list[Hit]:
+        """Verify the first `depth` candidates; the rest follows in the order of the shortlist."""
+        depth = self._options.depth
+        targets = [self._features_of(name) for name in shortlist.ids[:depth]]
+        with (
+            threadpool_limits(1, user_api="blas"),
+            ThreadPoolExecutor(max(1, self._options.threads)) as threads,
+        ):
+            verified = list(threads.map(lambda target: verify_pair(query, target, self._options), targets))
+        similarities = shortlist.similarities.tolist()
+        order = sorted(range(len(verified)), key=lambda i: (-verified[i].inliers, -similarities[i], shortlist.ids[i]))
+        hits = [Hit(shortlist.ids[i], rank, similarities[i], verified[i]) for rank, i in enumerate(order, 1)]
+        rest = range(len(verified), len(shortlist.ids))
+        return hits + [Hit(shortlist.ids[i], i + 1, similarities[i]) for i in rest]

@@ -1,0 +1,424 @@
+"""Photo -> hits: the one place where all stages meet."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glocal.errors import ConfigError, ImageError, NothingToDo, SpecMismatch
+from glocal.extract.pool import Answer, Request, WorkerPool
+from glocal.index.exact import ExactIndex, search_blocks
+from glocal.models.catalogue import DEFAULT_MODEL
+from glocal.pictures.matches import MatchView, draw_matches, save_picture
+from glocal.rerank.bands import Band, Calibration
+from glocal.rerank.geometric import DEFAULTS, GeometricReranker, VerificationOptions, verify_pair
+from glocal.store.collection import Collection
+from glocal.types import Box, Descriptors, ExtractorSpec, Hit, LocalFeatures, Pixels, Shortlist, Verification
+
+RERANKERS = ("geometric", "none")
+SHORTLIST_DEPTH = 100
+MIN_FEATURES = 10
+"""A query with fewer local features is too plain to identify anything."""
+MAX_CACHED_BYTES = 256 << 20
+"""Up to this size the global descriptors stay in memory between two searches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The photo that was asked about.
+
+    Attributes:
+        path: its file.
+        size: (W, H) of the upright photo in pixels.
+        box: the searched part, x, y, width, height in pixels, or None.
+        num_features: its local features.
+    """
+
+    path: Path
+    size: tuple[int, int]
+    box: Box | None
+    num_features: int
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A hit as a person sees it.
+
+    Attributes:
+        rank: position, from 1.
+        id: BLAKE2b-128 of the picture, 32 hexadecimal digits.
+        path: its file.
+        name: the same relative to the collection's folder.
+        label: name of the object, where the collection was indexed with labels; else None.
+        copies: names of exact copies.
+        size: (W, H) of the upright photo in pixels.
+        similarity: inner product of the global descriptors.
+        probability: that it shows the same object, 0 to 1.
+        band: how sure that is.
+        verification: the geometry; None where it was not verified.
+        view: where the two photos agree; None where it was not verified.
+        query: what was asked.
+    """
+
+    rank: int
+    id: str
+    path: Path
+    name: str
+    label: str | None
+    copies: tuple[str, ...]
+    size: tuple[int, int]
+    similarity: float
+    probability: float
+    band: Band
+    verification: Verification | None
+    view: MatchView | None
+    query: Query = field(repr=False)
+
+    @property
+    def inliers(self) -> int:
+        """Matches that agree with one homography; 0 where it was not verified."""
+        return self.verification.inliers if self.verification else 0
+
+    @property
+    def target_quad(self) -> NDArray[np.float64] | None:
+        """(4, 2) corners of the matched area in this photo's pixels, or None."""
+        return self.verification.target_quad if self.verification else None
+
+    def plot(self, file: str | os.PathLike[str]) -> Path:
+        """Draw the match lines between the query and this photo.
+
+        Args:
+            file: .png, .jpg or .webp.
+
+        Returns:
+            The path written.
+
+        Raises:
+            ImageError: one of the two photos cannot be read any more.
+            ConfigError: this hit was not verified, or another file type.
+        """
+        if self.view is None:
+            raise ConfigError(f"'{self.name}' was not verified, so there is nothing to draw; search with rerank")
+        with WorkerPool(DEFAULT_MODEL) as pool:
+            query, target = (read_pixels(pool, path) for path in (self.query.path, self.path))
+        save_picture(draw_matches(query, target, self.view), Path(file))
+        return Path(file)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult(Sequence[Match]):
+    """The answer to one search: the hits, best first.
+
+    Attributes:
+        query: what was asked.
+        hits: at most `topk`.
+        num_searched: different pictures in the collection.
+        warnings: what the user should know.
+        seconds: from the query's file to the hits.
+        timing_s: seconds by stage.
+    """
+
+    query: Query
+    hits: tuple[Match, ...]
+    num_searched: int
+    warnings: tuple[str, ...]
+    timing_s: dict[str, float]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds for everything."""
+        return sum(self.timing_s.values())
+
+    @property
+    def verdict(self) -> str:
+        """`match`, `uncertain` or `no_match`."""
+        bands = {hit.band for hit in self.hits}
+        if Band.SAME in bands:
+            return "match"
+        return "uncertain" if Band.POSSIBLY in bands else "no_match"
+
+    def band(self, band: Band) -> tuple[Match, ...]:
+        """The hits of one band, best first."""
+        return tuple(hit for hit in self.hits if hit.band == band)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @overload
+    def __getitem__(self, index: int) -> Match: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Match, ...]: ...
+    def __getitem__(self, index: int | slice) -> Match | tuple[Match, ...]:
+        return self.hits[index]
+
+    def __iter__(self) -> Iterator[Match]:
+        return iter(self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class PairReport:
+    """Two photos compared by `explain`.
+
+    Attributes:
+        similarity: inner product of the global descriptors.
+        probability: that both show the same object.
+        band: how sure that is.
+        verification: the geometry.
+        view: where they agree.
+    """
+
+    similarity: float
+    probability: float
+    band: Band
+    verification: Verification
+    view: MatchView
+
+
+def read_pixels(pool: WorkerPool, path: Path, longest: int = 1600) -> Pixels:
+    """Decode a photo in a worker: upright RGB, longest side at most `longest`."""
+    pixels: Pixels = pool.read(Request(os.fsencode(path), want="pixels", longest=longest)).arrays["pixels"]
+    return pixels
+
+
+class Searcher:
+    """Searches one collection. Keeps a worker process, and small collections' descriptors, between searches."""
+
+    def __init__(self, collection: Collection, options: VerificationOptions = DEFAULTS) -> None:
+        self._collection = collection
+        self._options = options
+        self._model = collection.spec.model
+        self._calibration = Calibration.load(self._model)
+        self._pool: WorkerPool | None = None
+        self._cached: tuple[int, ExactIndex] | None = None
+
+    def close(self) -> None:
+        """End the worker process."""
+        if self._pool:
+            self._pool.close()
+            self._pool = None
+
+    def __enter__(self) -> Searcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pool(self) -> WorkerPool:
+        """The worker that reads queries; started on first use, checked against the collection."""
+        if self._pool is None:
+            self._pool = WorkerPool(self._model)
+            check_spec(self._collection, self._pool.spec())
+        return self._pool
+
+    def search(
+        self,
+        photo: str | os.PathLike[str],
+        topk: int = 20,
+        rerank: str = "geometric",
+        box: Box | None = None,
+    ) -> SearchResult:
+        """Find the photos that show what a query shows.
+
+        Args:
+            photo: the query's file.
+            topk: most hits to return.
+            rerank: "geometric" verifies the best candidates, "none" leaves them by similarity.
+            box: x, y, width, height of the object in pixels of the upright query.
+
+        Raises:
+            ImageError: the query cannot be read.
+            ConfigError: an argument makes no sense.
+            NothingToDo: the collection is empty.
+            SpecMismatch: the collection was made by other weights than those installed.
+        """
+        if topk < 1:
+            raise ConfigError(f"topk must be at least 1, not {topk}")
+        if rerank not in RERANKERS:
+            raise ConfigError(f'Unknown re-ranking "{rerank}". Choose from {", ".join(RERANKERS)}.')
+        path = Path(photo)
+        started = time.perf_counter()
+        answer = self._read(path, box)
+        extraction = answer.extraction("query")
+        local = _shift(extraction.local, answer)
+        described = time.perf_counter()
+        with self._collection.snapshot():
+            num_searched = self._collection.counts()["contents"]
+            if not num_searched:
+                raise NothingToDo(f"The index in {self._collection.directory} is empty. → glocal index PHOTOS")
+            queries = Descriptors(("query",), extraction.descriptor[None])
+            shortlist = self._shortlist(queries, max(topk, SHORTLIST_DEPTH))
+            found = time.perf_counter()
+            features: dict[str, LocalFeatures] = {}
+            hits = self._rerank(local, shortlist, features, rerank)
+            query = Query(path, answer.size, answer.box, len(local))
+            matches = tuple(self._match(hit, query, local, features) for hit in hits[:topk])
+        timing = {
+            "extract": described - started,
+            "search": found - described,
+            "rerank": time.perf_counter() - found,
+        }
+        return SearchResult(query, matches, num_searched, self._warnings(query, box), timing)
+
+    def explain(self, first: str | os.PathLike[str], second: str | os.PathLike[str]) -> PairReport:
+        """Compare two photo files.
+
+        Raises:
+            ImageError: one of them cannot be read.
+        """
+        return compare_photos(self.pool, self._calibration, Path(first), Path(second), self._options)
+
+    def size_of(self, photo: Path) -> tuple[int, int]:
+        """(W, H) of an upright photo in pixels.
+
+        Raises:
+            ImageError: it cannot be read.
+            ConfigError: there is no such file.
+        """
+        return self._read(photo, None, want="pixels").size
+
+    def _read(self, path: Path, box: Box | None, want: str = "features") -> Answer:
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder. → glocal index {path}   or name one picture in it")
+        if not path.exists():
+            raise ConfigError(f"No such picture: {path}")
+        try:
+            return self.pool.read(Request(os.fsencode(path.resolve()), want=want, box=box))
+        except ImageError as error:
+            raise ImageError(error.code, f"cannot read {path} — {error.detail}") from error
+
+    def _shortlist(self, queries: Descriptors, k: int) -> Shortlist:
+        version = self._collection.version()
+        if self._cached is None or self._cached[0] != version:
+            spec = self._collection.spec
+            size = self._collection.counts()["contents"] * spec.dim * 4
+            if size > MAX_CACHED_BYTES:
+                return search_blocks(self._collection.descriptors(), queries, k)[0]
+            self._cached = (version, ExactIndex(self._collection.descriptors()))
+        return self._cached[1].search(queries, k)[0]
+
+    def _rerank(
+        self, local: LocalFeatures, shortlist: Shortlist, features: dict[str, LocalFeatures], method: str
+    ) -> list[Hit]:
+        if method == "none" or len(local) < MIN_FEATURES:
+            similarities = shortlist.similarities.tolist()
+            return [Hit(name, i + 1, similarities[i]) for i, name in enumerate(shortlist.ids)]
+
+        def features_of(name: str) -> LocalFeatures:
+            features[name] = self._collection.local_features(name)
+            return features[name]
+
+        return GeometricReranker(features_of, self._options).rerank(local, shortlist)
+
+    def _match(self, hit: Hit, query: Query, local: LocalFeatures, features: dict[str, LocalFeatures]) -> Match:
+        names = [os.fsdecode(path) for path in self._collection.paths(hit.id)]
+        target = features.get(hit.id) or self._collection.local_features(hit.id)
+        probability = self._calibration.probability(hit)
+        return Match(
+            rank=hit.rank,
+            id=hit.id,
+            path=(self._collection.root or Path()) / names[0],
+            name=names[0],
+            label=self._collection.label(names[0]),
+            copies=tuple(names[1:]),
+            size=target.size,
+            similarity=hit.similarity,
+            probability=probability,
+            band=self._calibration.band(probability),
+            verification=hit.verification,
+            view=_view(local, target, hit.verification, query.box) if hit.verification else None,
+            query=query,
+        )
+
+    def _warnings(self, query: Query, asked: Box | None) -> tuple[str, ...]:
+        warnings = []
+        if query.num_features < MIN_FEATURES:
+            warnings.append(
+                f"{query.path.name} has almost no detail ({query.num_features} local features): a plain or "
+                "blurred picture cannot identify an object. Showing look-alikes only."
+            )
+        if asked is not None and query.box is not None and tuple(round(v) for v in asked) != tuple(query.box):
+            was, now = (",".join(str(round(v)) for v in box) for box in (asked, query.box))
+            width, height = query.size
+            warnings.append(f"--box {was} leaves the picture ({width}×{height}): clipped to {now}.")
+        return tuple(warnings)
+
+
+def check_spec(collection: Collection, spec: ExtractorSpec) -> None:
+    """Refuse to mix descriptors of two extractors.
+
+    Args:
+        collection: what was stored.
+        spec: the extractor of today.
+
+    Raises:
+        SpecMismatch: the collection was made by another model, weights or preprocessing; both values are named.
+    """
+    differences = collection.spec.differences(spec)
+    if differences:
+        values = "; ".join(
+            f"{name}: index {_short(there)!r}, here {_short(here)!r}" for name, there, here in differences
+        )
+        raise SpecMismatch(
+            f"The index in {collection.directory} was made by another extractor ({values}). They cannot be compared. "
+            "→ use the glocal that made it, or index the folder anew with --index NEW_PLACE"
+        )
+
+
+def _short(value: object) -> object:
+    return value[:12] if isinstance(value, str) else value
+
+
+def compare_photos(
+    pool: WorkerPool,
+    calibration: Calibration,
+    first: Path,
+    second: Path,
+    options: VerificationOptions = DEFAULTS,
+) -> PairReport:
+    """Compare two photo files: similarity, geometry, verdict.
+
+    Raises:
+        ImageError: one of them cannot be read.
+    """
+    extractions = []
+    for path in (first, second):
+        try:
+            extractions.append(pool.read(Request(os.fsencode(path.resolve()))).extraction(path.name))
+        except ImageError as error:
+            raise ImageError(error.code, f"cannot read {path} — {error.detail}") from error
+    query, target = extractions
+    similarity = float(query.descriptor @ target.descriptor)
+    verification = verify_pair(query.local, target.local, options)
+    probability = calibration.probability(Hit("second", 1, similarity, verification))
+    view = _view(query.local, target.local, verification, None)
+    return PairReport(similarity, probability, calibration.band(probability), verification, view)
+
+
+def _view(query: LocalFeatures, target: LocalFeatures, verification: Verification, box: Box | None) -> MatchView:
+    return MatchView(
+        query_size=query.size,
+        target_size=target.size,
+        query_points=query.keypoints[verification.matches[:, 0]],
+        target_points=target.keypoints[verification.matches[:, 1]],
+        mask=verification.mask,
+        homography=verification.homography,
+        query_quad=verification.query_quad,
+        target_quad=verification.target_quad,
+        box=box,
+    )
+
+
+def _shift(local: LocalFeatures, answer: Answer) -> LocalFeatures:
+    """Features of a box, moved to the coordinates of the whole photo."""
+    if answer.box is None:
+        return local
+    offset = np.array(answer.box[:2], np.float32)
+    return LocalFeatures(local.id, answer.size, local.keypoints + offset, local.descriptors, local.scores, local.scales)

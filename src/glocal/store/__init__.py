@@ -1,0 +1,1 @@
+"""The collection on disk, and the folder that it mirrors."""

@@ -1,0 +1,449 @@
+"""One collection: an SQLite file with catalogue, global descriptors, local features and the extractor's spec.
+
+The file is the source of truth; whatever lies beside it may be deleted. One process writes (see
+`store.lock`), any number read while it does. What `commit` has returned from survives kill -9 and
+power cuts (WAL, synchronous=FULL).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from glocal.errors import DiskFull, RetrievalError, StoreError
+from glocal.store.codec import EncodedLocal, decode_local, decode_vectors, encode_local, encode_vector
+from glocal.store.lock import WriterLock
+from glocal.store.schema import create_database, is_complete, open_database, sync_directory
+from glocal.types import Descriptors, Extraction, ExtractorSpec, LocalFeatures
+
+DESCRIPTOR_BLOCK = 8192
+"""Rows read at a time: 8 MiB of 256-d float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueRow:
+    """One file of the collection.
+
+    Attributes:
+        path: relative to the folder, as the file system spells it.
+        size: bytes.
+        mtime_ns: modification time in nanoseconds.
+        status: `indexed`, `rejected`, or `missing` (hidden: the file is gone, its features are kept).
+        reason: code of `glocal.errors.REASONS` for a rejected file, else None.
+        detail: one line for people on a rejected file, else None.
+        content_hash: 32 hexadecimal digits; None for a rejected file.
+        width: pixels of the upright picture; 0 for a rejected file.
+        height: likewise.
+        orientation: EXIF orientation that was applied, 1 to 8; 0 for a rejected file.
+    """
+
+    path: bytes
+    size: int
+    mtime_ns: int
+    status: str
+    reason: str | None = None
+    detail: str | None = None
+    content_hash: str | None = None
+    width: int = 0
+    height: int = 0
+    orientation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewContent:
+    """The features of one picture, ready to be stored.
+
+    Attributes:
+        content_hash: 32 hexadecimal digits.
+        num_bytes: size of the file.
+        size: (W, H) of the upright picture.
+        orientation: EXIF orientation, 1 to 8.
+        extraction: its features.
+    """
+
+    content_hash: str
+    num_bytes: int
+    size: tuple[int, int]
+    orientation: int
+    extraction: Extraction
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What one run of the indexer saw: seen = indexed + skipped + ignored."""
+
+    seen: int
+    indexed: int
+    skipped: int
+    ignored: int
+
+
+class Collection:
+    """An open collection. Use `create` or `open`."""
+
+    def __init__(self, directory: Path, connection: sqlite3.Connection, lock: WriterLock | None) -> None:
+        self.directory = directory
+        self._db = connection
+        self._lock = lock
+        try:
+            spec = self._meta("spec")
+            if spec is None:
+                raise StoreError(f"the index in {directory} is damaged: it does not say which model made it")
+            self.spec = ExtractorSpec.from_json(spec.decode())
+            self._dim, self._local_dim = self.spec.dim, self.spec.local_dim
+        except RetrievalError:
+            self.close()
+            raise
+
+    # ------------------------------------------------------------------ life
+    @classmethod
+    def create(cls, directory: Path, spec: ExtractorSpec) -> Collection:
+        """Make an empty collection and open it for writing.
+
+        Args:
+            directory: where the database goes; made with mode 0700.
+            spec: the extractor whose features it will hold.
+
+        Raises:
+            StoreError: there is one already, or the directory cannot be made.
+            StoreBusy: another process is making one here.
+        """
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_directory(directory.parent)
+        except OSError as error:
+            raise StoreError(
+                f"cannot make {directory}: {error.strerror} → choose another place with --index"
+            ) from error
+        lock = WriterLock(directory)
+        lock.acquire()
+        try:
+            if is_complete(directory):
+                raise StoreError(f"There is an index in {directory} already.")
+            with _explained(directory):
+                connection = create_database(directory)
+                with _transaction(connection):
+                    connection.execute("INSERT INTO meta VALUES ('spec', ?)", (spec.to_json().encode(),))
+        except BaseException:
+            lock.release()
+            raise
+        return cls(directory, connection, lock)
+
+    @classmethod
+    def open(cls, directory: Path, writable: bool = False) -> Collection:
+        """Open an existing collection.
+
+        Raises:
+            StoreError: there is none, it is damaged or of a newer format.
+            StoreBusy: `writable`, and another process is writing.
+        """
+        lock = None
+        if writable and directory.is_dir():
+            lock = WriterLock(directory)
+            lock.acquire()
+        try:
+            return cls(directory, open_database(directory, writable), lock)
+        except BaseException:
+            if lock:
+                lock.release()
+            raise
+
+    @staticmethod
+    def exists(directory: Path) -> bool:
+        """Whether there is a collection in a directory."""
+        return is_complete(directory)
+
+    def close(self) -> None:
+        """Close the file; frees the writer lock."""
+        self._db.close()
+        if self._lock:
+            self._lock.release()
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ meta
+    def _meta(self, key: str) -> bytes | None:
+        try:
+            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise StoreError(f"the index in {self.directory} is damaged: {error}") from error
+        return None if row is None else bytes(row[0])
+
+    def _set_meta(self, key: str, value: bytes) -> None:
+        with self._writing():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    @property
+    def root(self) -> Path | None:
+        """The folder of photos, absolute; None before the first run.
+
+        It is kept relative to the collection, so that both can move together.
+        """
+        relative = self._meta("root")
+        if relative is None:
+            return None
+        return Path(os.fsdecode(os.path.normpath(os.path.join(os.fsencode(self.directory.resolve()), relative))))
+
+    @root.setter
+    def root(self, folder: Path) -> None:
+        here = os.fsencode(self.directory.resolve())
+        self._set_meta("root", os.path.relpath(os.fsencode(folder.resolve()), here))
+
+    @property
+    def labels(self) -> str | None:
+        """Where labels come from: "folder" (the name of a photo's folder), or None."""
+        value = self._meta("labels")
+        return None if value is None else value.decode()
+
+    @labels.setter
+    def labels(self, source: str) -> None:
+        self._set_meta("labels", source.encode())
+
+    def label(self, name: str) -> str | None:
+        """The label of a photo, by its name relative to the folder."""
+        return os.path.basename(os.path.dirname(name)) or None if self.labels == "folder" else None
+
+    def version(self) -> int:
+        """A number that changes when another process has committed (for caches)."""
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    # ------------------------------------------------------------------ reading
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All reads inside see one committed version."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._db.execute("COMMIT")
+
+    def catalogue(self, status: str | None = None) -> Iterator[CatalogueRow]:
+        """All files, ordered by path; or those of one status."""
+        rows = self._db.execute(
+            "SELECT path, p.bytes, mtime_ns, status, reason, detail, hash, width, height, orientation"
+            " FROM photos p LEFT JOIN contents c ON c.id = p.content"
+            " WHERE ?1 IS NULL OR status = ?1 ORDER BY path",
+            (status,),
+        )
+        for path, size, mtime_ns, state, reason, detail, content, width, height, orientation in rows:
+            digest = content.hex() if content else None
+            yield CatalogueRow(
+                bytes(path), size, mtime_ns, state, reason, detail, digest, width or 0, height or 0, orientation or 0
+            )
+
+    def counts(self) -> dict[str, int]:
+        """Number of files by status, plus `contents` (different pictures)."""
+        found = dict(self._db.execute("SELECT status, COUNT(*) FROM photos GROUP BY status").fetchall())
+        contents = self._db.execute("SELECT COUNT(*) FROM contents").fetchone()[0]
+        return {status: found.get(status, 0) for status in ("indexed", "rejected", "missing")} | {"contents": contents}
+
+    def rejected_by_reason(self) -> dict[str, int]:
+        """Number of rejected files by reason code, most frequent first."""
+        query = (
+            "SELECT reason, COUNT(*) AS n FROM photos WHERE status = 'rejected' GROUP BY reason ORDER BY n DESC, reason"
+        )
+        return dict(self._db.execute(query).fetchall())
+
+    def stored_bytes(self) -> dict[str, int]:
+        """Bytes of global descriptors, of local features, and of the whole file."""
+        queries = {
+            "global": "SELECT COALESCE(SUM(LENGTH(vector)), 0) FROM descriptors",
+            "local": "SELECT COALESCE(SUM(LENGTH(geometry) + LENGTH(descriptors)), 0) FROM local_features",
+            "file": "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
+        }
+        return {name: int(self._db.execute(query).fetchone()[0]) for name, query in queries.items()}
+
+    def descriptors(self, block: int = DESCRIPTOR_BLOCK) -> Iterator[Descriptors]:
+        """The searchable global descriptors in blocks of at most `block` rows; ids are content hashes."""
+        rows = self._db.execute(
+            "SELECT hash, vector FROM descriptors d JOIN contents c ON c.id = d.content"
+            " WHERE EXISTS (SELECT 1 FROM photos p WHERE p.content = d.content AND status = 'indexed')"
+        )
+        while batch := rows.fetchmany(block):
+            ids = tuple(row[0].hex() for row in batch)
+            yield Descriptors(ids, decode_vectors([row[1] for row in batch], self._dim))
+
+    def local_features(self, content_hash: str) -> LocalFeatures:
+        """The local features of one picture; its id is the content hash.
+
+        Raises:
+            StoreError: there is no such picture, or its row is damaged.
+        """
+        row = self._db.execute(
+            "SELECT width, height, count, step, descriptors, geometry, checksum"
+            " FROM local_features l JOIN contents c ON c.id = l.content WHERE hash = ?",
+            (bytes.fromhex(content_hash),),
+        ).fetchone()
+        if row is None:
+            raise StoreError(f"no local features of picture '{content_hash}' in {self.directory}")
+        width, height, *encoded = row
+        return decode_local(EncodedLocal(*encoded), content_hash, (width, height), self._local_dim)
+
+    def paths(self, content_hash: str) -> list[bytes]:
+        """Every file with this content that is there, ordered by path: the first, then its exact copies."""
+        query = (
+            "SELECT path FROM photos p JOIN contents c ON c.id = p.content"
+            " WHERE hash = ? AND status = 'indexed' ORDER BY path"
+        )
+        return [bytes(row[0]) for row in self._db.execute(query, (bytes.fromhex(content_hash),))]
+
+    def picture_sizes(self) -> set[int]:
+        """Byte sizes of all known pictures: only a file of such a size can be a copy of one."""
+        return {row[0] for row in self._db.execute("SELECT DISTINCT bytes FROM contents")}
+
+    def knows(self, content_hash: str) -> bool:
+        """Whether the features of this content are stored."""
+        query = "SELECT 1 FROM contents WHERE hash = ?"
+        return self._db.execute(query, (bytes.fromhex(content_hash),)).fetchone() is not None
+
+    # ------------------------------------------------------------------ writing
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self._lock is None:
+            raise StoreError(f"the index in {self.directory} was opened for reading only")
+        with _explained(self.directory), _transaction(self._db):
+            yield
+
+    def commit(self, contents: Sequence[NewContent], rows: Sequence[CatalogueRow]) -> int:
+        """Store features and catalogue rows in one transaction; durable when this returns.
+
+        Args:
+            contents: features of pictures that are not stored yet.
+            rows: one row per file, replacing what was known under its path. The content of an
+                indexed row must be stored, or among `contents`.
+
+        Returns:
+            How many of the rows took over the content of a file that had gone (moved or renamed).
+        """
+        with self._writing():
+            for new in contents:
+                self._insert_content(new)
+            return sum(self._insert_row(row) for row in rows)
+
+    def _insert_content(self, new: NewContent) -> None:
+        cursor = self._db.execute(
+            "INSERT INTO contents (hash, bytes, width, height, orientation) VALUES (?, ?, ?, ?, ?)",
+            (bytes.fromhex(new.content_hash), new.num_bytes, *new.size, new.orientation),
+        )
+        vector = encode_vector(new.extraction.descriptor)
+        self._db.execute("INSERT INTO descriptors VALUES (?, ?)", (cursor.lastrowid, vector))
+        local = encode_local(new.extraction.local)
+        self._db.execute(
+            "INSERT INTO local_features VALUES (?, ?, ?, ?, ?, ?)",
+            (cursor.lastrowid, local.count, local.step, local.checksum, local.geometry, local.descriptors),
+        )
+
+    def _insert_row(self, row: CatalogueRow) -> bool:
+        content = None
+        moved = False
+        if row.content_hash is not None:
+            content = self._db.execute(
+                "SELECT id FROM contents WHERE hash = ?", (bytes.fromhex(row.content_hash),)
+            ).fetchone()[0]
+            gone = self._db.execute(
+                "SELECT path FROM photos WHERE content = ? AND status = 'missing' AND path <> ? ORDER BY path LIMIT 1",
+                (content, row.path),
+            ).fetchone()
+            if gone:
+                self._db.execute("DELETE FROM photos WHERE path = ?", gone)
+                moved = True
+        self._db.execute(
+            "INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (row.path, content, row.size, row.mtime_ns, row.status, row.reason, row.detail),
+        )
+        return moved
+
+    def hide(self, paths: Sequence[bytes]) -> None:
+        """Take files that are gone out of the search; their features stay until `prune`."""
+        with self._writing():
+            self._db.executemany("DELETE FROM photos WHERE path = ? AND status = 'rejected'", [(p,) for p in paths])
+            self._db.executemany("UPDATE photos SET status = 'missing' WHERE path = ?", [(p,) for p in paths])
+
+    def show(self, paths: Sequence[bytes]) -> None:
+        """Undo `hide` for files that are there again, unchanged."""
+        with self._writing():
+            self._db.executemany("UPDATE photos SET status = 'indexed' WHERE path = ?", [(p,) for p in paths])
+
+    def drop_unused(self, missing_too: bool = False) -> int:
+        """Forget features that no file has any more, and the space they took.
+
+        Args:
+            missing_too: forget hidden files as well.
+
+        Returns:
+            Number of hidden files forgotten.
+        """
+        with self._writing():
+            forgotten = 0
+            if missing_too:
+                forgotten = self._db.execute("DELETE FROM photos WHERE status = 'missing'").rowcount
+            dropped = self._db.execute(
+                "DELETE FROM contents WHERE NOT EXISTS (SELECT 1 FROM photos p WHERE p.content = contents.id)"
+            ).rowcount
+        if dropped:
+            self._db.execute("PRAGMA incremental_vacuum").fetchall()
+        return forgotten
+
+    def start_run(self) -> int:
+        """Note that an indexing run begins; returns its number."""
+        with self._writing():
+            cursor = self._db.execute("INSERT INTO runs (started) VALUES (?)", (time.time(),))
+        return int(cursor.lastrowid or 0)
+
+    def finish_run(self, run: int, summary: RunSummary) -> None:
+        """Note that an indexing run came to its end."""
+        with self._writing():
+            self._db.execute(
+                "UPDATE runs SET finished = ?, seen = ?, indexed = ?, skipped = ?, ignored = ? WHERE id = ?",
+                (time.time(), summary.seen, summary.indexed, summary.skipped, summary.ignored, run),
+            )
+
+    def last_run(self) -> tuple[bool, RunSummary] | None:
+        """Whether the newest run came to its end, and what it saw; None before the first."""
+        row = self._db.execute(
+            "SELECT finished, seen, indexed, skipped, ignored FROM runs ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        if row is None:
+            return None
+        finished, *numbers = row
+        return finished is not None, RunSummary(*(number or 0 for number in numbers))
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+@contextmanager
+def _explained(directory: Path) -> Iterator[None]:
+    """SQLite's errors of a full or failing disk in words."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if any(words in str(error) for words in ("is full", "disk I/O error")):
+            raise DiskFull(
+                f"Cannot write to {directory}: {error}. The index is intact up to the last saved batch. "
+                "→ free some space and run the same command to continue"
+            ) from error
+        raise StoreError(f"cannot write the index in {directory}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"the index in {directory} is damaged: {error} → move it away and index again") from error

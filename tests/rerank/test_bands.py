@@ -1,0 +1,42 @@
+import json
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from glocal.errors import WeightsError
+from glocal.models.catalogue import CATALOGUE
+from glocal.rerank.bands import Band, Calibration
+from glocal.types import Hit, Verification
+
+
+def hit(inliers, matches=60, similarity=0.4):
+    mask = np.arange(matches) < inliers
+    return Hit("x", 1, similarity, Verification(inliers, np.eye(3), np.zeros((matches, 2), np.int64), mask))
+
+
+@pytest.mark.parametrize("model", CATALOGUE)
+def test_more_inliers_never_make_it_less_probable(model):
+    calibration = Calibration.load(model)
+    probabilities = [calibration.probability(hit(inliers)) for inliers in range(4, 60)]
+    assert probabilities == sorted(probabilities)
+    assert calibration.band(probabilities[-1]) == Band.SAME
+    assert calibration.band(probabilities[0]) == Band.LOOK_ALIKE
+    assert 0 < calibration.possibly < calibration.same < 1
+
+
+def test_without_geometry_nothing_is_the_same():
+    calibration = Calibration.load("rootsift")
+    assert calibration.probability(Hit("x", 1, 0.99)) == 0
+    assert calibration.probability(hit(0)) == 0
+
+
+def test_the_file_says_what_it_was_fitted_on():
+    table = json.loads(files("glocal.models").joinpath("weights/rootsift.bands.json").read_text())
+    assert "queries" in table["fitted_on"]
+    assert table["measured_on_the_same_pairs"]["same"]["right_above"] > 0
+
+
+def test_a_model_without_calibration_is_named():
+    with pytest.raises(WeightsError, match="nothing.bands.json"):
+        Calibration.load("nothing")
