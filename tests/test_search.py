@@ -142,7 +142,7 @@ def test_a_hit_can_be_plotted(library, index, tmp_path):
 
 def test_unreadable_queries_are_explained(library, index, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(ImageError, match="cannot read .*broken.jpg — damaged"):
+    with pytest.raises(ImageError, match=r"cannot read .*broken\.jpg — damaged"):
         index.search(tmp_path / "broken.jpg")
     with pytest.raises(ConfigError, match="No such picture"):
         index.search(tmp_path / "nowhere.jpg")

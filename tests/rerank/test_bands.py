@@ -38,5 +38,5 @@ def test_the_file_says_what_it_was_fitted_on():
 
 
 def test_a_model_without_calibration_is_named():
-    with pytest.raises(WeightsError, match="nothing.bands.json"):
+    with pytest.raises(WeightsError, match=r"nothing\.bands\.json"):
         Calibration.load("nothing")

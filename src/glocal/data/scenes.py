@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from glocal.data import houses, interiors, landscapes, monuments, props
+from glocal.data.rendering import houses, interiors, landscapes, monuments, props
 from glocal.data.rendering.buildings import Model
 from glocal.data.rendering.raster import Camera, Quad, rasterise, shadow_map
 from glocal.data.rendering.shading import defocus, develop, shade

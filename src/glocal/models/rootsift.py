@@ -94,7 +94,8 @@ class Codebook:
 
     def describe(self, oriented: NDArray[np.float32], upright: NDArray[np.float32]) -> NDArray[np.float32]:
         """Two times (N, 128) RootSIFT -> (D,) unit norm. Without features: the image of the zero vector."""
-        return whiten(self.aggregate(oriented, upright)[None], self.mean, self.projection)[0]
+        whitened = whiten(self.aggregate(oriented, upright)[None], self.mean, self.projection)
+        return np.ascontiguousarray(whitened[0])
 
     def aggregate(self, oriented: NDArray[np.float32], upright: NDArray[np.float32]) -> NDArray[np.float32]:
         """Two times (N, 128) RootSIFT -> (V,) both VLADs."""

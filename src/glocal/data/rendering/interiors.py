@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from glocal.data import artworks, labels
+from glocal.data.rendering import artworks, labels
 from glocal.data.rendering.buildings import BRICK, Model, Swatch, box, swatch
 from glocal.data.rendering.materials import masonry, planks, plaster, tiles
 from glocal.data.rendering.props import lathe
