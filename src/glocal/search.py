@@ -16,7 +16,9 @@ from glocal.errors import ConfigError, ImageError, NothingToDo, SpecMismatch
 from glocal.extract.pool import Answer, Request, WorkerPool
 from glocal.index.exact import ExactIndex, search_blocks
 from glocal.models.catalogue import DEFAULT_MODEL
-from glocal.pictures.matches import MatchView, draw_matches, save_picture
+from glocal.pictures.files import save_picture
+from glocal.pictures.matches import draw_matches
+from glocal.pictures.view import MatchView
 from glocal.rerank.bands import Band, Calibration
 from glocal.rerank.geometric import DEFAULTS, GeometricReranker, VerificationOptions, verify_pair
 from glocal.store.collection import Collection

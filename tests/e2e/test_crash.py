@@ -17,6 +17,7 @@ from tests.conftest import save, texture
 KILLS = 20
 PHOTOS = 200
 FINISH_EVERY = 5
+OWN_FILES = {"glocal.db", "glocal.db-wal", "glocal.db-shm", "writer.lock"}
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +46,11 @@ def index_until_killed(folder, directory, after):
     command = [sys.executable, "-m", "glocal", "index", str(folder), "--index", str(directory), "--progress", "json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     promised = set()
-    lines = 0
-    for line in process.stdout:
+    for number, line in enumerate(process.stdout, 1):
         event = json.loads(line) if line.endswith("\n") else {}
         if event.get("event") == "indexed":
             promised.add(os.fsencode(event["path"]))
-        lines += 1
-        if lines == after:
+        if number == after:
             os.killpg(process.pid, signal.SIGKILL)
     process.stdout.close()
     process.wait()
@@ -79,5 +78,5 @@ def test_twenty_kills_lose_nothing_and_double_nothing(folder, tmp_path):
         if cycle % FINISH_EVERY == FINISH_EVERY - 1:
             assert main(["index", str(folder), "--index", str(directory), "-q"]) == 0
             assert digest(directory) == straight
-            assert {path.name for path in directory.iterdir()} <= {"glocal.db", "glocal.db-wal", "glocal.db-shm", "writer.lock"}
+            assert {path.name for path in directory.iterdir()} <= OWN_FILES
     assert killed >= KILLS * 3 // 4

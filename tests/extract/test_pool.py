@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.conftest import save, texture
 
 from glocal.data.image import DecodeLimits
 from glocal.errors import BackendUnavailable, ConfigError, ImageError
@@ -12,6 +11,7 @@ from glocal.extract import pool as pool_module
 from glocal.extract.pool import Answer, Request, WorkerPool
 from glocal.models.catalogue import create_model
 from glocal.types import Photo
+from tests.conftest import save, texture
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@ import os
 import shutil
 
 import pytest
-from tests.conftest import save, texture
 
 from glocal.data.image import DecodeLimits
 from glocal.errors import ConfigError, NothingToDo, SpecMismatch
@@ -12,6 +11,7 @@ from glocal.extract.run import IndexOptions, Listener
 from glocal.models.catalogue import create_model
 from glocal.photo_index import Index
 from glocal.store.collection import Collection
+from tests.conftest import save, texture
 
 
 class Recorder(Listener):

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from tests.conftest import texture
 
 from glocal.errors import WeightsError
 from glocal.models.rootsift import MAX_FEATURES, Codebook, RootSift, pack_nibbles, sift, unpack_nibbles, weights_bytes
 from glocal.protocols import Extractor, GlobalExtractor, LocalExtractor
 from glocal.types import Photo
+from tests.conftest import texture
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from glocal.pictures.matches import MatchView
 from glocal.pictures.report import MAX_WHY, Report, ReportHit, render_report, write_report
+from glocal.pictures.view import MatchView
 from glocal.types import Pixels
 
 HOSTILE = [

@@ -10,7 +10,8 @@ from glocal.cli import exits
 from glocal.errors import ConfigError
 from glocal.extract.pool import WorkerPool
 from glocal.models.catalogue import DEFAULT_MODEL, find_model
-from glocal.pictures.matches import draw_matches, save_picture
+from glocal.pictures.files import save_picture
+from glocal.pictures.matches import draw_matches
 from glocal.rerank.bands import Band, Calibration
 from glocal.search import PairReport, compare_photos, read_pixels
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -58,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code; see `glocal.cli.exits`.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode must not end the run
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage(), end="")
         return exits.DONE if words else exits.USAGE

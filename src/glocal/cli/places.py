@@ -49,9 +49,9 @@ def find_index(given: str | None, *near: Path) -> Path:
         for place in (Path(given), Path(given) / INDEX_NAME):
             if Collection.exists(place):
                 return place
-        if (Path(given) if Path(given).is_dir() else Path()) == Path(given):
-            raise StoreError(f"There is no index in {given}. → glocal index {given}")
-        raise ConfigError(f"No such folder: {given}")
+        if not Path(given).is_dir():
+            raise ConfigError(f"No such folder: {given}")
+        raise StoreError(f"There is no index in {given}. → glocal index {given}")
     for start in near:
         for folder in (start.resolve(), *start.resolve().parents):
             if Collection.exists(folder / INDEX_NAME):

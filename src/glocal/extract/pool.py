@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,7 +186,7 @@ class WorkerPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def run(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Answer | ImageError]]:
+    def run(self, requests: Iterable[Request]) -> Generator[tuple[Request, Answer | ImageError], None, None]:
         """Answer all requests, in the order in which they get done.
 
         Requests are taken from the iterable only as workers become free. Closing the iterator early is

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,6 +123,7 @@ class IndexRun:
         self._listener = listener
         self._report = IndexReport()
         self._batch = _Batch()
+        self._total = 0
         self._skipped_now = 0
         # Copies of a picture that a worker is busy with wait for its answer.
         self._in_flight: dict[str, list[FoundFile]] = {}
@@ -167,25 +170,22 @@ class IndexRun:
         return report
 
     def _read(self, work: list[FoundFile]) -> None:
-        total = len(work)
-        if not total:
+        self._total = len(work)
+        if not work:
             return
-        with self._pool_of(min(self._options.workers, total)) as pool:
-            outcomes = pool.run(self._requests(work))
+        with (
+            self._pool_of(min(self._options.workers, len(work))) as pool,
+            contextlib.closing(pool.run(self._requests(work))) as outcomes,
+        ):
             for request, outcome in outcomes:
                 self._settle(request.key, outcome)
-                self._listener.advanced(self._report.done, total, self._skipped_now)
-                if self._batch.is_due():
-                    self._save()
                 if self._listener.should_stop():
-                    outcomes.close()  # type: ignore[attr-defined]
                     return
 
     def _requests(self, work: list[FoundFile]) -> Iterator[Request]:
         """What the workers have to read; files that cannot or need not be read are settled here."""
         sizes = self._collection.picture_sizes()
-        seen_sizes: set[int] = set()
-        repeated = {f.size for f in work if f.size in seen_sizes or seen_sizes.add(f.size)}  # type: ignore[func-returns-value]
+        repeated = {size for size, count in Counter(found.size for found in work).items() if count > 1}
         for found in work:
             if self._listener.should_stop():
                 return
@@ -224,32 +224,37 @@ class IndexRun:
         self._report.decode_s += outcome.decode_s
         self._report.extract_s += outcome.extract_s
         digest = outcome.content_hash
-        if not self._is_stored(digest):
+        if self._is_stored(digest):
+            self._link(found, digest, outcome.mtime_ns, outcome.num_bytes)
+        else:
             extraction = outcome.extraction(digest)
             self._batch.contents[digest] = NewContent(
                 digest, outcome.num_bytes, outcome.size, outcome.orientation, extraction
             )
             self._add(found, digest, outcome.mtime_ns, outcome.num_bytes)
-        else:
-            self._link(found, digest, outcome.mtime_ns, outcome.num_bytes)
-        for copy in copies:
-            self._link(copy, digest, copy.mtime_ns, copy.size)
+        if digest == expected:  # else the file changed after its copies were compared with it: for the next run
+            for copy in copies:
+                self._link(copy, digest, copy.mtime_ns, copy.size)
 
     def _add(self, found: FoundFile, digest: str, mtime_ns: int, size: int) -> None:
-        self._batch.rows.append(CatalogueRow(found.path, size, mtime_ns, "indexed", content_hash=digest))
-        self._report.done += 1
+        self._finish(CatalogueRow(found.path, size, mtime_ns, "indexed", content_hash=digest))
 
     def _link(self, found: FoundFile, digest: str, mtime_ns: int, size: int) -> None:
-        self._add(found, digest, mtime_ns, size)
         self._report.copies += 1
+        self._add(found, digest, mtime_ns, size)
 
     def _reject(self, found: FoundFile, error: ImageError) -> None:
         if error.code not in REASONS:
             raise ConfigError(f"unknown reason code {error.code!r}")
-        row = CatalogueRow(found.path, found.size, found.mtime_ns, "rejected", error.code, error.detail)
+        self._skipped_now += 1
+        self._finish(CatalogueRow(found.path, found.size, found.mtime_ns, "rejected", error.code, error.detail))
+
+    def _finish(self, row: CatalogueRow) -> None:
         self._batch.rows.append(row)
         self._report.done += 1
-        self._skipped_now += 1
+        self._listener.advanced(self._report.done, self._total, self._skipped_now)
+        if self._batch.is_due():
+            self._save()
 
     def _save(self) -> None:
         batch, self._batch = self._batch, _Batch()

@@ -8,41 +8,30 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 import re
-import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-import cv2
-import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from glocal.ops.coordinates import fit_within
-from glocal.pictures.matches import (
-    POSSIBLY_AMBER,
-    SAME_GREEN,
-    MatchView,
-    draw_box,
-    draw_matches,
-    draw_quad,
-    encode_jpeg,
-    register,
-    write_atomically,
-)
+from glocal.pictures.colours import POSSIBLY_AMBER, SAME_GREEN
+from glocal.pictures.data_uris import data_uri
+from glocal.pictures.files import write_atomically
+from glocal.pictures.outlines import draw_box, draw_quad
+from glocal.pictures.proofs import Proof, prove
+from glocal.pictures.resizing import reduce
+from glocal.pictures.view import MatchView
+from glocal.pictures.wording import base_of, duration, folder_of, percent, readable, share, thousands
 from glocal.types import Box, Pixels
 
 THUMBNAIL_SIDE = 480
-LINES_WIDTH = 1400
-PAIR_SIDE = 760
+QUERY_SIDE, QUERY_BYTES = 720, 90_000
 MAX_WHY = 12
 """So many hits get their proof in pictures; it is most of the file."""
-QUERY_BYTES, LINES_BYTES, PAIR_BYTES = 90_000, 170_000, 60_000
 THUMBNAILS_BYTES = 700_000
-"""All thumbnails together. With the limits above, 20 hits stay below 6 MB as base64."""
-MIN_QUALITY = 40
+"""All thumbnails together. With the limits of the proofs, 20 hits stay below 6 MB as base64."""
 
 BANDS = {
     "same": ("Same object", "✓", "The geometry of both pictures agrees."),
@@ -50,10 +39,6 @@ BANDS = {
     "look-alike": ("Look-alikes", "≈", "Similar at a glance, not shown to be the same."),
 }
 WORDS = {"same": "Same object", "possibly": "Possibly", "look-alike": "Look-alike"}
-UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories of controls, direction marks, lone surrogates and separators that would disguise a name."""
-JOINERS = {"\u200c", "\u200d"}
-"""Invisible, but part of Persian words and of emoji families."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +106,6 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class _Why:
-    """The proof of one hit, as the template shows it."""
-
-    lines: str
-    lines_size: tuple[int, int]
-    lines_alt: str
-    query: str = ""
-    target: str = ""
-    pair_size: tuple[int, int] = (0, 0)
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class _Card:
     hit: ReportHit
     word: str
@@ -141,7 +113,7 @@ class _Card:
     thumbnail: str
     thumbnail_size: tuple[int, int]
     label: str
-    why: _Why | None
+    why: Proof | None
     opened: bool
 
 
@@ -162,7 +134,7 @@ def render_report(report: Report) -> str:
         raise RuntimeError("templates/report.html must contain one inline script")
     digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
     query = report.query if report.box is None else draw_box(report.query, report.box, report.query_size)
-    query_uri, query_shape = _picture(query, 720, QUERY_BYTES)
+    query_uri, query_shape = data_uri(query, QUERY_SIDE, QUERY_BYTES)
     bands = _bands(report)
     return (
         _environment()
@@ -194,7 +166,7 @@ def _source() -> str:
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
-        name=_readable, folder=_folder, base=_base, percent=_percent, share=_share, number=_number, seconds=_seconds
+        name=readable, folder=folder_of, base=base_of, percent=percent, share=share, number=thousands, seconds=duration
     )
     return environment
 
@@ -203,9 +175,11 @@ def _verdict(hits: tuple[ReportHit, ...]) -> str:
     same = sum(hit.band == "same" for hit in hits)
     possibly = sum(hit.band == "possibly" for hit in hits)
     if same:
-        return "1 picture shows the same object." if same == 1 else f"{_number(same)} pictures show the same object."
+        return "1 picture shows the same object." if same == 1 else f"{thousands(same)} pictures show the same object."
     if possibly:
-        return f"No picture surely shows this object; {_number(possibly)} possibly {'do' if possibly > 1 else 'does'}."
+        return (
+            f"No picture surely shows this object; {thousands(possibly)} possibly {'do' if possibly > 1 else 'does'}."
+        )
     return "No picture shows this object."
 
 
@@ -228,85 +202,12 @@ def _bands(report: Report) -> tuple[_Band, ...]:
 
 
 def _card(report: Report, hit: ReportHit, symbol: str, budget: int, explained: bool, opened: bool) -> _Card:
-    small = _reduce(hit.pixels, THUMBNAIL_SIDE)
+    small = reduce(hit.pixels, THUMBNAIL_SIDE)
     if hit.view is not None and hit.band != "look-alike":
         small = draw_quad(small, hit.view, colour=SAME_GREEN if hit.band == "same" else POSSIBLY_AMBER)
-    thumbnail, size = _picture(small, THUMBNAIL_SIDE, budget)
+    thumbnail, size = data_uri(small, THUMBNAIL_SIDE, budget)
     word = WORDS[hit.band]
     place = f"Result {hit.rank} of {len(report.hits)}"
-    label = f"{place}, {word.lower()}, {_percent(hit.probability)}, {_readable(hit.name)}"
-    why = _why(report, hit, hit.view) if explained and hit.view is not None else None
+    label = f"{place}, {word.lower()}, {percent(hit.probability)}, {readable(hit.name)}"
+    why = prove(report.query, hit.pixels, hit.view) if explained and hit.view is not None else None
     return _Card(hit, word, symbol, thumbnail, size, label, why, opened)
-
-
-def _why(report: Report, hit: ReportHit, view: MatchView) -> _Why:
-    lines, size = _picture(draw_matches(report.query, hit.pixels, view, width=LINES_WIDTH), LINES_WIDTH, LINES_BYTES)
-    alt = f"Your picture and this one side by side; {hit.inliers} lines join the places that agree."
-    residuals = view.residuals()[view.mask]
-    error = f"{np.median(residuals):.1f} px" if np.isfinite(residuals).all() else ""
-    pair = register(report.query, hit.pixels, view)
-    if pair is None:
-        return _Why(lines, size, alt, error=error)
-    (query, pair_size), (target, _) = (_picture(pixels, PAIR_SIDE, PAIR_BYTES) for pixels in pair)
-    return _Why(lines, size, alt, query, target, pair_size, error)
-
-
-def _reduce(pixels: Pixels, longest: int) -> Pixels:
-    size = fit_within((pixels.shape[1], pixels.shape[0]), longest)
-    if size == (pixels.shape[1], pixels.shape[0]):
-        return pixels
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-
-
-def _picture(pixels: Pixels, longest: int, max_bytes: int) -> tuple[str, tuple[int, int]]:
-    """A data URI and the size (w, h) in pixels; busy pictures lose quality, then size, to stay mailable."""
-    quality = 82
-    small = _reduce(pixels, longest)
-    data = encode_jpeg(small, quality)
-    while len(data) > max_bytes and (quality > MIN_QUALITY or longest > 160):
-        if quality > MIN_QUALITY:
-            quality -= 14
-        else:
-            longest = max(160, longest * 4 // 5)
-            small = _reduce(pixels, longest)
-        data = encode_jpeg(small, quality)
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode(), (small.shape[1], small.shape[0])
-
-
-def _readable(name: str) -> str:
-    """A name with everything that cannot be seen made visible as U+FFFD."""
-    return "".join("\ufffd" if unicodedata.category(c) in UNPRINTABLE and c not in JOINERS else c for c in name)
-
-
-def _folder(name: str) -> str:
-    head, slash, _ = _readable(name).rpartition("/")
-    return head + slash
-
-
-def _base(name: str) -> str:
-    return _readable(name).rpartition("/")[2]
-
-
-def _number(value: int) -> str:
-    """Thousands apart by a narrow space: 48 201."""
-    return f"{value:,}".replace(",", "\u202f")
-
-
-def _percent(probability: float) -> str:
-    """Never 100 % or 0 %: the calibration does not know that much."""
-    if not math.isfinite(probability):
-        return "unknown"
-    return _bounded(probability, 0.01, 0.99)
-
-
-def _share(value: float) -> str:
-    return f"{round(100 * value)}\u202f%" if math.isfinite(value) and value >= 0.01 else "<\u202f1\u202f%"
-
-
-def _bounded(value: float, low: float, high: float) -> str:
-    sign = ">\u202f" if value > high else "<\u202f" if value < low else ""
-    return f"{sign}{round(100 * min(max(value, low), high))}\u202f%"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.2f}\u202fs" if value < 10 else f"{value:.0f}\u202fs"

@@ -36,7 +36,7 @@ def polygon_cover(corners: NDArray[np.float64], size: tuple[int, int]) -> NDArra
     """(H, W) float32: how much of each pixel of a picture of the size (W, H) lies inside the polygon, 0 to 1."""
     inside = np.zeros((size[1], size[0]), np.uint8)
     cv2.fillPoly(inside, [_fixed_all(corners)], 255, cv2.LINE_AA, _SHIFT)
-    cover: NDArray[np.float32] = inside.astype(np.float32) / 255
+    cover: NDArray[np.float32] = inside.astype(np.float32) / np.float32(255)
     return cover
 
 

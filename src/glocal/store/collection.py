@@ -219,15 +219,17 @@ class Collection:
     # ------------------------------------------------------------------ reading
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """All reads inside see one committed version."""
-        if self._db.in_transaction:
-            yield
-            return
-        self._db.execute("BEGIN")
-        try:
-            yield
-        finally:
-            self._db.execute("COMMIT")
+        """All reads inside see one committed version.
+
+        Raises:
+            StoreError: the file turns out to be damaged.
+        """
+        with _explained(self.directory):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._db.execute("ROLLBACK")
 
     def catalogue(self, status: str | None = None) -> Iterator[CatalogueRow]:
         """All files, ordered by path; or those of one status."""
@@ -244,9 +246,9 @@ class Collection:
             )
 
     def counts(self) -> dict[str, int]:
-        """Number of files by status, plus `contents` (different pictures)."""
+        """Number of files by status, plus `contents` (different pictures that are searchable)."""
         found = dict(self._db.execute("SELECT status, COUNT(*) FROM photos GROUP BY status").fetchall())
-        contents = self._db.execute("SELECT COUNT(*) FROM contents").fetchone()[0]
+        contents = self._db.execute("SELECT COUNT(DISTINCT content) FROM photos WHERE status = 'indexed'").fetchone()[0]
         return {status: found.get(status, 0) for status in ("indexed", "rejected", "missing")} | {"contents": contents}
 
     def rejected_by_reason(self) -> dict[str, int]:
