@@ -1,0 +1,90 @@
+"""Indexing speed: two workers against one, and where the time goes.
+
+    python benchmarks/indexing.py PHOTOS [--photos 300] [--rounds 3]
+
+Each round indexes the same photos with one worker and with two, in turn, from nothing; medians are compared.
+The last lines split one photo's time into decoding, SIFT and aggregation, in this process, on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+from threadpoolctl import threadpool_limits
+
+from glocal.data.formats import is_picture_name
+from glocal.data.image import decode, read_file
+from glocal.extract.run import IndexOptions, IndexReport
+from glocal.models.catalogue import create_model
+from glocal.models.rootsift import sift
+from glocal.photo_index import Index
+
+
+def index_once(photos: Path, place: Path, workers: int) -> IndexReport:
+    """Index a folder from nothing."""
+    with Index.create(place) as index:
+        report = index.add(photos, options=IndexOptions(workers=workers))
+    shutil.rmtree(place)
+    return report
+
+
+def split_time(paths: list[Path]) -> dict[str, float]:
+    """Seconds per photo by stage, in this process."""
+    cv2.setNumThreads(1)
+    model = create_model("rootsift")
+    total = dict.fromkeys(("decode", "SIFT", "aggregate and the rest"), 0.0)
+    with threadpool_limits(1):
+        for path in paths:
+            started = time.process_time()
+            photo = decode(read_file(path).data, path.name, model.spec.image_size)
+            decoded = time.process_time()
+            sift(photo.pixels)
+            found = time.process_time()
+            model.extract(photo)
+            done = time.process_time()
+            total["decode"] += decoded - started
+            total["SIFT"] += found - decoded
+            total["aggregate and the rest"] += max(0.0, (done - found) - (found - decoded))
+    return {stage: seconds / len(paths) for stage, seconds in total.items()}
+
+
+def main() -> None:
+    """Index in turn, compare, split."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--photos", dest="count", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    names = sorted(path for path in options.photos.rglob("*") if is_picture_name(path.name.encode()))
+    names = names[:: max(1, len(names) // options.count)][: options.count]
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    shares: dict[int, list[float]] = {1: [], 2: []}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "photos"
+        folder.mkdir()
+        for number, path in enumerate(names):
+            shutil.copyfile(path, folder / f"{number:05}{path.suffix}")
+        for _ in range(options.rounds):
+            for workers in (1, 2):
+                report = index_once(folder, Path(temporary) / "index", workers)
+                seconds[workers].append(report.seconds)
+                shares[workers].append((report.decode_s + report.extract_s) / (workers * report.seconds))
+                print(f"{workers} worker(s): {report.indexed} photos in {report.seconds:.1f} s", flush=True)
+    one, two = (statistics.median(seconds[workers]) for workers in (1, 2))
+    rates = f"{len(names) / one:.1f} and {len(names) / two:.1f} photos/s"
+    print(f"two workers against one: {one / two:.2f} times the speed ({rates})")
+    for workers, share in shares.items():
+        print(f"decode + features share of the workers' wall time, {workers} worker(s): {statistics.median(share):.1%}")
+    stages = split_time(names[:60])
+    for stage, value in stages.items():
+        print(f"  {stage:<24}{1000 * value:7.1f} ms/photo  {value / sum(stages.values()):6.1%}")
+
+
+if __name__ == "__main__":
+    main()
