@@ -24,7 +24,8 @@ from PIL import Image
 
 from glocal.data.scenes import render
 from glocal.models.catalogue import create_model
-from glocal.store.collection import CatalogueRow, Collection, NewContent
+from glocal.store.collection import Collection
+from glocal.store.rows import CatalogueRow, NewContent
 from glocal.types import Extraction, LocalFeatures
 
 BATCH = 256

@@ -155,8 +155,8 @@ def write(
         }
     table = {
         "calibration": {name: round(value, 6) for name, value in dataclasses.asdict(calibration).items()},
-        "fitted_on": f"{num_queries} queries of labelled groups among {num_photos} training photos; their 100 best "
-        f"candidates verified: {int(right.sum())} right and {int((~right).sum())} unrelated pairs with a plausible model",
+        "fitted_on": f"{num_queries} queries of labelled groups among {num_photos} training photos, their 100 best "
+        f"candidates verified; {int(right.sum())} right, {int((~right).sum())} unrelated pairs with a plausible model",
         "wrong_per_query": WRONG_PER_QUERY,
         "measured_on_the_same_pairs": measured,
     }

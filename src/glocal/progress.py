@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from glocal.extract.run import IndexReport, Listener
-from glocal.store.collection import CatalogueRow
+from glocal.store.rows import CatalogueRow
 from glocal.store.scan import Changes, FolderScan
 
 LINE_EVERY_S = 30.0

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from glocal.errors import DiskFull, SpecMismatch, StoreBusy, StoreError
-from glocal.store.collection import CatalogueRow, Collection, NewContent, RunSummary
+from glocal.store.collection import Collection
+from glocal.store.rows import CatalogueRow, NewContent, RunSummary
 from glocal.store.schema import DATABASE_NAME
 from glocal.types import Extraction, ExtractorSpec, LocalFeatures
 

@@ -13,7 +13,8 @@ from glocal.cli.index import human_bytes
 from glocal.cli.places import find_index
 from glocal.errors import REASONS
 from glocal.progress import thousands
-from glocal.store.collection import CatalogueRow, Collection
+from glocal.store.collection import Collection
+from glocal.store.rows import CatalogueRow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from glocal.data.image import LIMITS, DecodeLimits, read_file
 from glocal.errors import REASONS, ConfigError, ImageError, NothingToDo
 from glocal.extract.pool import TIMEOUT_S, Answer, Request, WorkerPool
-from glocal.store.collection import CatalogueRow, Collection, NewContent, RunSummary
+from glocal.store.collection import Collection
+from glocal.store.rows import CatalogueRow, NewContent, RunSummary
 from glocal.store.scan import Changes, FolderScan, FoundFile, compare, scan_folder
 
 BATCH_IMAGES = 64

@@ -12,75 +12,18 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from glocal.errors import DiskFull, RetrievalError, StoreError
+from glocal.errors import RetrievalError, StoreError
 from glocal.store.codec import EncodedLocal, decode_local, decode_vectors, encode_local, encode_vector
 from glocal.store.lock import WriterLock
+from glocal.store.rows import CatalogueRow, NewContent, RunSummary
 from glocal.store.schema import create_database, is_complete, open_database, sync_directory
-from glocal.types import Descriptors, Extraction, ExtractorSpec, LocalFeatures
+from glocal.store.transactions import explained, transaction
+from glocal.types import Descriptors, ExtractorSpec, LocalFeatures
 
 DESCRIPTOR_BLOCK = 8192
 """Rows read at a time: 8 MiB of 256-d float32."""
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogueRow:
-    """One file of the collection.
-
-    Attributes:
-        path: relative to the folder, as the file system spells it.
-        size: bytes.
-        mtime_ns: modification time in nanoseconds.
-        status: `indexed`, `rejected`, or `missing` (hidden: the file is gone, its features are kept).
-        reason: code of `glocal.errors.REASONS` for a rejected file, else None.
-        detail: one line for people on a rejected file, else None.
-        content_hash: 32 hexadecimal digits; None for a rejected file.
-        width: pixels of the upright picture; 0 for a rejected file.
-        height: likewise.
-        orientation: EXIF orientation that was applied, 1 to 8; 0 for a rejected file.
-    """
-
-    path: bytes
-    size: int
-    mtime_ns: int
-    status: str
-    reason: str | None = None
-    detail: str | None = None
-    content_hash: str | None = None
-    width: int = 0
-    height: int = 0
-    orientation: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class NewContent:
-    """The features of one picture, ready to be stored.
-
-    Attributes:
-        content_hash: 32 hexadecimal digits.
-        num_bytes: size of the file.
-        size: (W, H) of the upright picture.
-        orientation: EXIF orientation, 1 to 8.
-        extraction: its features.
-    """
-
-    content_hash: str
-    num_bytes: int
-    size: tuple[int, int]
-    orientation: int
-    extraction: Extraction
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """What one run of the indexer saw: seen = indexed + skipped + ignored."""
-
-    seen: int
-    indexed: int
-    skipped: int
-    ignored: int
 
 
 class Collection:
@@ -125,9 +68,9 @@ class Collection:
         try:
             if is_complete(directory):
                 raise StoreError(f"There is an index in {directory} already.")
-            with _explained(directory):
+            with explained(directory):
                 connection = create_database(directory)
-                with _transaction(connection):
+                with transaction(connection):
                     connection.execute("INSERT INTO meta VALUES ('spec', ?)", (spec.to_json().encode(),))
         except BaseException:
             lock.release()
@@ -224,7 +167,7 @@ class Collection:
         Raises:
             StoreError: the file turns out to be damaged.
         """
-        with _explained(self.directory):
+        with explained(self.directory):
             self._db.execute("BEGIN")
             try:
                 yield
@@ -315,7 +258,7 @@ class Collection:
     def _writing(self) -> Iterator[None]:
         if self._lock is None:
             raise StoreError(f"the index in {self.directory} was opened for reading only")
-        with _explained(self.directory), _transaction(self._db):
+        with explained(self.directory), transaction(self._db):
             yield
 
     def commit(self, contents: Sequence[NewContent], rows: Sequence[CatalogueRow]) -> int:
@@ -421,31 +364,3 @@ class Collection:
             return None
         finished, *numbers = row
         return finished is not None, RunSummary(*(number or 0 for number in numbers))
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-@contextmanager
-def _explained(directory: Path) -> Iterator[None]:
-    """SQLite's errors of a full or failing disk in words."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if any(words in str(error) for words in ("is full", "disk I/O error")):
-            raise DiskFull(
-                f"Cannot write to {directory}: {error}. The index is intact up to the last saved batch. "
-                "→ free some space and run the same command to continue"
-            ) from error
-        raise StoreError(f"cannot write the index in {directory}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise StoreError(f"the index in {directory} is damaged: {error} → move it away and index again") from error
