@@ -158,6 +158,30 @@ def test_a_lock_dies_with_its_process(tmp_path):
     Collection.open(tmp_path / "index", writable=True).close()
 
 
+def test_readers_leave_nothing_beside_the_database(tmp_path):
+    with Collection.create(tmp_path / "index", SPEC) as writer:
+        reader = Collection.open(tmp_path / "index")
+        writer.commit([content(1)], [row(b"a.jpg", 1)])
+    assert reader.counts()["indexed"] == 1
+    reader.close()
+    assert {path.name for path in (tmp_path / "index").iterdir()} == {DATABASE_NAME, "writer.lock"}
+
+
+def test_an_index_in_a_read_only_folder_can_be_read(tmp_path, monkeypatch):
+    with Collection.create(tmp_path / "index", SPEC) as writer:
+        writer.commit([content(1)], [row(b"a.jpg", 1)])
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with Collection.open(tmp_path / "index") as reader:
+        assert reader.counts()["indexed"] == 1
+        assert not (tmp_path / "index" / f"{DATABASE_NAME}-wal").exists()
+
+
+def test_a_reader_cannot_write_even_by_force(tmp_path):
+    Collection.create(tmp_path / "index", SPEC).close()
+    with Collection.open(tmp_path / "index") as reader, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader._db.execute("DELETE FROM meta")
+
+
 def test_a_read_only_connection_cannot_write(tmp_path):
     Collection.create(tmp_path / "index", SPEC).close()
     with Collection.open(tmp_path / "index") as reader, pytest.raises(StoreError, match="reading only"):

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         report = compare_photos(pool, Calibration.load(card.name), first, second)
         if options.out:
             query, target = read_pixels(pool, first), read_pixels(pool, second)
-            title = f"{first.name}  →  {second.name}"
+            title = f"{first.name}  and  {second.name}"
             drawn = draw_matches(query, target, report.view, outliers=options.outliers, title=exits.printable(title))
             save_picture(drawn, Path(options.out))
     print(json.dumps(_as_json(report)) if options.json else _as_text(report, options.out))

@@ -158,15 +158,17 @@ class WorkerPool:
         self._limits = limits
         self._timeout_s = timeout_s
         self._selector = selectors.DefaultSelector()
+        self._num_workers = max(1, workers)
         self._workers: list[_Worker] = []
-        for _ in range(max(1, workers)):
-            self._start_worker()
+        self._start_workers()
 
-    def _start_worker(self) -> None:
-        worker = _Worker(self._model, self._limits)
-        self._workers.append(worker)
-        assert worker.process.stdout is not None
-        self._selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
+    def _start_workers(self) -> None:
+        """Start as many as are missing."""
+        while len(self._workers) < self._num_workers:
+            worker = _Worker(self._model, self._limits)
+            self._workers.append(worker)
+            assert worker.process.stdout is not None
+            self._selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
 
     def _end_worker(self, worker: _Worker) -> str:
         self._workers.remove(worker)
@@ -196,6 +198,7 @@ class WorkerPool:
             BackendUnavailable: a worker cannot be started.
         """
         source = iter(requests)
+        self._start_workers()
         try:
             while True:
                 self._feed(source)
@@ -209,7 +212,6 @@ class WorkerPool:
         finally:
             for worker in [w for w in self._workers if w.pending]:
                 self._end_worker(worker)
-                self._start_worker()
 
     def read(self, request: Request) -> Answer:
         """Answer one request.
@@ -226,6 +228,7 @@ class WorkerPool:
 
     def spec(self) -> ExtractorSpec:
         """The spec of the model that the workers have loaded."""
+        self._start_workers()
         worker = self._workers[0]
         while worker.spec is None:
             self._selector.select(1.0)
@@ -268,7 +271,7 @@ class WorkerPool:
         complaint = self._end_worker(worker)
         if worker.spec is None:
             raise BackendUnavailable(f"a worker process could not start: {complaint or 'no reason given'}")
-        self._start_worker()
+        self._start_workers()
         if worker.pending:
             yield worker.pending.popleft(), ImageError(code, detail)
         for request in worker.pending:

@@ -93,7 +93,7 @@ def is_complete(directory: Path) -> bool:
     path = directory / DATABASE_NAME
     if not path.is_file() or path.stat().st_size == 0:
         return False
-    connection = _connect(_reading_uri(directory))
+    connection = _connect_reader(directory)
     try:
         return bool(connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone())
     except sqlite3.Error:
@@ -111,7 +111,7 @@ def open_database(directory: Path, writable: bool) -> sqlite3.Connection:
     path = directory / DATABASE_NAME
     if not path.is_file():
         raise StoreError(f"There is no index in {directory}. → glocal index PHOTOS")
-    connection = _connect(f"{path.resolve().as_uri()}?mode=rw" if writable else _reading_uri(directory))
+    connection = _connect(f"{path.resolve().as_uri()}?mode=rw") if writable else _connect_reader(directory)
     try:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -133,12 +133,18 @@ def open_database(directory: Path, writable: bool) -> sqlite3.Connection:
     return connection
 
 
-def _reading_uri(directory: Path) -> str:
+def _connect_reader(directory: Path) -> sqlite3.Connection:
     path = directory / DATABASE_NAME
-    # A WAL database needs to write its -shm file even for reading; in a read-only folder without
-    # a pending log the file itself is the whole truth.
-    frozen = not os.access(directory, os.W_OK) and not (directory / f"{DATABASE_NAME}-wal").exists()
-    return f"{path.resolve().as_uri()}?mode=ro" + ("&immutable=1" if frozen else "")
+    uri = path.resolve().as_uri()
+    if os.access(directory, os.W_OK) and os.access(path, os.W_OK):
+        # Reading a WAL database needs its -wal and -shm files. A connection that may write takes them away
+        # again when it is the last to close; one opened with mode=ro would leave them behind.
+        connection = _connect(f"{uri}?mode=rw")
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+    # In a read-only folder without a pending log the file itself is the whole truth.
+    frozen = not (directory / f"{DATABASE_NAME}-wal").exists()
+    return _connect(f"{uri}?mode=ro" + ("&immutable=1" if frozen else ""))
 
 
 def _connect(uri: str) -> sqlite3.Connection:
