@@ -31,16 +31,12 @@ class Calibration:
     Attributes:
         intercept: of the logistic model.
         log_inliers: weight of log(1 + inliers).
-        inlier_ratio: weight of inliers / matches.
-        similarity: weight of the global similarity.
         same: least probability of band *same*.
         possibly: least probability of band *possibly*.
     """
 
     intercept: float
     log_inliers: float
-    inlier_ratio: float
-    similarity: float
     same: float
     possibly: float
 
@@ -63,12 +59,7 @@ class Calibration:
         found = hit.verification
         if found is None or found.inliers == 0:
             return 0.0
-        logit = (
-            self.intercept
-            + self.log_inliers * math.log1p(found.inliers)
-            + self.inlier_ratio * found.inliers / len(found.matches)
-            + self.similarity * hit.similarity
-        )
+        logit = self.intercept + self.log_inliers * math.log1p(found.inliers)
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, logit))))
 
     def band(self, probability: float) -> Band:
