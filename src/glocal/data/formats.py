@@ -40,8 +40,8 @@ def register_heif() -> None:
 
 def is_picture_name(name: bytes) -> bool:
     """Whether a file name has a suffix of a picture, in upper or lower case."""
-    suffix = name.rpartition(b".")[2]  # os.path.splitext sees none in "..jpg"
-    return suffix.decode("ascii", "replace").lower() in PICTURE_SUFFIXES
+    _, dot, suffix = name.rpartition(b".")  # os.path.splitext sees none in "..jpg"
+    return bool(dot) and suffix.decode("ascii", "replace").lower() in PICTURE_SUFFIXES
 
 
 def sniff(data: bytes) -> str | None:

@@ -93,10 +93,11 @@ def read_file(path: str | bytes | Path, limits: DecodeLimits = LIMITS) -> FileBy
         except OSError as error:
             code = "not_regular_file" if error.errno in (errno.ELOOP, errno.ENXIO) else "unreadable"
             raise ImageError(code, (error.strerror or code).lower()) from error
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            os.close(descriptor)
+            raise ImageError("not_regular_file")
         with os.fdopen(descriptor, "rb") as file:
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                raise ImageError("not_regular_file")
             if before.st_size == 0:
                 raise ImageError("empty")
             if before.st_size > limits.max_bytes:
@@ -185,7 +186,9 @@ def inspect(data: bytes, limits: DecodeLimits = LIMITS) -> tuple[tuple[int, int]
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1 to 8; 1 where it is missing or makes no sense."""
+    """EXIF orientation 1 to 8 that is left to apply; 1 where it is missing or makes no sense."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns TIFF itself, while it decodes
     try:
         # The base class reads what the header gave; PngImageFile.getexif would decode the whole picture first,
         # and swallow its errors here.
