@@ -18,6 +18,7 @@ import argparse
 import dataclasses
 import json
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -30,7 +31,7 @@ from glocal.index.exact import ExactIndex
 from glocal.models.catalogue import DEFAULT_MODEL, create_model
 from glocal.rerank.bands import Calibration
 from glocal.rerank.geometric import GeometricReranker
-from glocal.types import Descriptors, Extraction, LocalFeatures
+from glocal.types import Descriptors, Extraction
 
 QUERIES_PER_GROUP = 4
 WRONG_PER_QUERY = {"same": 0.002, "possibly": 0.02}
@@ -73,67 +74,86 @@ def least_inliers(inliers: NDArray[np.int64], right: NDArray[np.bool_], allowed:
     return int(wrong[allowed]) + 1 if allowed < len(wrong) else 1
 
 
-def main() -> None:
-    """Search, verify, fit, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, help="folder of .tar shards")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    options = parser.parse_args()
-    _STATE["name"] = options.model
-    items, groups, sources = [], [], []
-    for number, (data, about) in enumerate(photos_of(sorted(options.photos.glob("*.tar")))):
-        items.append((f"{number:05}", data))
-        groups.append((about["group"], about["kind"]))
-        sources.append(about["source_repo"])
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A query and one verified candidate: their names in the shards, sources, same group or not, inliers."""
+
+    query: str
+    candidate: str
+    query_source: str
+    candidate_source: str
+    same_group: bool
+    inliers: int
+
+
+def verify_pairs(photos: Path, model: str) -> list[Pair]:
+    """Search a few photos of every labelled group among all, and verify the 100 best candidates of each."""
+    _STATE["name"] = model
+    items: list[tuple[str, bytes]] = []
+    about: dict[str, dict[str, str]] = {}
+    for number, (data, description) in enumerate(photos_of(sorted(photos.glob("*.tar")))):
+        name = f"{number:05} {description['source_path']}"
+        items.append((name, data))
+        about[name] = description
     with ProcessPoolExecutor() as workers:
-        extractions = list(workers.map(extract, items, chunksize=16))
-    names = [name for name, _ in items]
-    local: dict[str, LocalFeatures] = {name: e.local for name, e in zip(names, extractions, strict=True)}
-    group_of = {name: group for name, (group, _) in zip(names, groups, strict=True)}
-    source_of = dict(zip(names, sources, strict=True))
-    index = ExactIndex([Descriptors(tuple(names), np.stack([e.descriptor for e in extractions]))])
-    reranker = GeometricReranker(local.__getitem__)
-    queries = choose_queries(names, groups)
-    right, found = [], []
-    for done, position in enumerate(queries):
-        name = names[position]
-        descriptor = Descriptors((name,), extractions[position].descriptor[None])
-        shortlist = index.search(descriptor, 101)[0]
+        extractions = dict(zip(about, workers.map(extract, items, chunksize=16), strict=True))
+    index = ExactIndex([Descriptors(tuple(about), np.stack([e.descriptor for e in extractions.values()]))])
+    reranker = GeometricReranker(lambda name: extractions[name].local)
+    pairs = []
+    queries = choose_queries(about)
+    for done, name in enumerate(queries):
+        (shortlist,) = index.search(Descriptors((name,), extractions[name].descriptor[None]), 101)
         keep = [i for i, other in enumerate(shortlist.ids) if other != name][:100]
         shortlist = dataclasses.replace(
             shortlist, ids=tuple(shortlist.ids[i] for i in keep), similarities=shortlist.similarities[keep]
         )
-        for hit in reranker.rerank(local[name], shortlist):
-            same_group = group_of[hit.id] == group_of[name]
-            if not same_group and source_of[hit.id] == source_of[name] and source_of[name] in SHARING_SOURCES:
-                continue
+        for hit in reranker.rerank(extractions[name].local, shortlist):
             if hit.verification is not None and hit.verification.inliers:
-                found.append(hit.verification.inliers)
-                right.append(same_group)
+                mine, other = about[name], about[hit.id]
+                sources = mine["source_repo"], other["source_repo"]
+                pairs.append(Pair(name, hit.id, *sources, mine["group"] == other["group"], hit.verification.inliers))
         if done % 50 == 0:
             print(f"{done}/{len(queries)} queries", flush=True)
-    write(options.model, np.array(right), np.array(found), len(queries), len(items))
+    return pairs
 
 
-def choose_queries(names: list[str], groups: list[tuple[str | None, str]]) -> list[int]:
+def main() -> None:
+    """Verify pairs, or read them from a file; fit; write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="folder of .tar shards")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--pairs", type=Path, help="keep the verified pairs in this file, or use those that it holds")
+    options = parser.parse_args()
+    if options.pairs and options.pairs.exists():
+        pairs = [Pair(*row) for row in json.loads(options.pairs.read_text("utf-8"))]
+    else:
+        pairs = verify_pairs(options.photos, options.model)
+        if options.pairs:
+            options.pairs.write_text(json.dumps([dataclasses.astuple(pair) for pair in pairs]), "utf-8")
+    write(options.model, [pair for pair in pairs if pair.same_group or not shares(pair)])
+
+
+def shares(pair: Pair) -> bool:
+    """Whether both photos are of one source whose groups show the same things."""
+    return pair.query_source == pair.candidate_source and pair.query_source in SHARING_SOURCES
+
+
+def choose_queries(about: dict[str, dict[str, str]]) -> list[str]:
     """A few photos of every labelled instance group, seeded."""
-    members: dict[str, list[int]] = {}
-    for position, (group, kind) in enumerate(groups):
-        if group is not None and kind == "instance":
-            members.setdefault(group, []).append(position)
+    members: dict[str, list[str]] = {}
+    for name, description in about.items():
+        if description["group"] is not None and description["kind"] == "instance":
+            members.setdefault(description["group"], []).append(name)
     rng = np.random.default_rng(0)
-    chosen = [rng.permutation(members[group])[:QUERIES_PER_GROUP] for group in sorted(members)]
-    return [int(position) for some in chosen for position in some]
+    chosen = [rng.permutation(members[group])[:QUERIES_PER_GROUP].tolist() for group in sorted(members)]
+    return [name for some in chosen for name in some]
 
 
-def write(
-    model: str,
-    right: NDArray[np.bool_],
-    inliers: NDArray[np.int64],
-    num_queries: int,
-    num_photos: int,
-) -> None:
-    """Fit and write `MODEL.bands.json`."""
+def write(model: str, pairs: list[Pair]) -> None:
+    """Fit and write `MODEL.bands.json`; print the strongest unrelated pairs, for eyes."""
+    right = np.array([pair.same_group for pair in pairs])
+    inliers = np.array([pair.inliers for pair in pairs])
+    num_queries = len({pair.query for pair in pairs})
     inputs = np.stack([np.ones(len(inliers)), np.log1p(inliers)], axis=1)
     intercept, slope = (float(value) for value in fit_logistic(inputs, right))
     limits = {band: least_inliers(inliers, right, int(rate * num_queries)) for band, rate in WRONG_PER_QUERY.items()}
@@ -151,7 +171,7 @@ def write(
     }
     table = {
         "calibration": {name: round(float(value), 8) for name, value in dataclasses.asdict(calibration).items()},
-        "fitted_on": f"{num_queries} queries of labelled groups among {num_photos} training photos, their 100 best "
+        "fitted_on": f"{num_queries} photos of labelled groups searched in the training collection, their 100 best "
         f"candidates verified; {int(right.sum())} right, {int((~right).sum())} unrelated pairs with a plausible model",
         "wrong_per_query": WRONG_PER_QUERY,
         "measured_on_the_same_pairs": measured,
@@ -159,6 +179,8 @@ def write(
     file = WEIGHTS / f"{model}.bands.json"
     file.write_text(json.dumps(table, indent=2) + "\n", "utf-8")
     print(file.read_text("utf-8"))
+    for pair in sorted((pair for pair in pairs if not pair.same_group), key=lambda pair: -pair.inliers)[:20]:
+        print(f"unrelated, {pair.inliers} inliers: {pair.query}  {pair.candidate}")
 
 
 if __name__ == "__main__":

@@ -221,6 +221,15 @@ def test_info_tells_model_counts_and_bytes(indexed, run):
     assert files[0]["width"] == 320
 
 
+def test_an_index_whose_making_was_interrupted_at_once_is_empty_and_not_an_error(tmp_path, photos, run):
+    (tmp_path / "index").mkdir()
+    (tmp_path / "index/writer.lock").touch()
+    (tmp_path / "index/glocal.db").touch()
+    assert json.loads(run("info", tmp_path / "index", "--json")[1]) == {"finished": False, "files": []}
+    assert "interrupted" in run("info", tmp_path / "index")[1]
+    assert run("index", photos, "--index", tmp_path / "index", "-q")[0] == 0
+
+
 def test_files_that_are_gone_are_listed(indexed, run):
     (indexed / "a/0.jpg").unlink()
     (indexed / "copy of 0.jpg").unlink()

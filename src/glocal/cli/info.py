@@ -28,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print; returns the exit code."""
+    if options.index and Collection.was_begun(Path(options.index)):
+        print(
+            json.dumps({"finished": False, "files": []})
+            if options.json
+            else "Nothing yet: the first run was interrupted."
+        )
+        return exits.DONE
     directory = find_index(options.index, Path.cwd())
     with Collection.open(directory) as collection, collection.snapshot():
         if options.json:

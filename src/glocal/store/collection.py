@@ -16,7 +16,7 @@ from pathlib import Path
 
 from glocal.errors import RetrievalError, StoreError
 from glocal.store.codec import EncodedLocal, decode_local, decode_vectors, encode_local, encode_vector
-from glocal.store.lock import WriterLock
+from glocal.store.lock import LOCK_NAME, WriterLock
 from glocal.store.rows import CatalogueRow, NewContent, RunSummary
 from glocal.store.schema import create_database, is_complete, open_database, sync_directory
 from glocal.store.transactions import explained, transaction
@@ -100,6 +100,11 @@ class Collection:
     def exists(directory: Path) -> bool:
         """Whether there is a collection in a directory."""
         return is_complete(directory)
+
+    @staticmethod
+    def was_begun(directory: Path) -> bool:
+        """Whether the making of a collection was interrupted here before it held anything."""
+        return (directory / LOCK_NAME).exists() and not is_complete(directory)
 
     def close(self) -> None:
         """Close the file; frees the writer lock."""
