@@ -127,14 +127,16 @@ class Index:
         if listener is None:
             listener = _bar() if progress else Listener()
         with Collection.open(self.directory, writable=True) as collection:
-            _adopt_root(collection, root)
+            moved_from = _adopt_root(collection, root)
             if labels is not None:
                 collection.labels = labels
 
             def pool_of(workers: int) -> WorkerPool:
                 return WorkerPool(model, workers, options.limits, options.timeout_s)
 
-            return IndexRun(collection, root, pool_of, options, listener).run()
+            report = IndexRun(collection, root, pool_of, options, listener).run()
+            report.moved_from = moved_from
+            return report
 
     def search(self, photo: StrPath, topk: int = 20, rerank: str = "geometric", box: Box | None = None) -> SearchResult:
         """Find the photos that show what a photo shows; see `glocal.search.Searcher.search`."""
@@ -164,16 +166,18 @@ class Index:
         self.close()
 
 
-def _adopt_root(collection: Collection, root: Path) -> None:
-    """Bind a collection to its folder, or to the place where that folder has moved."""
+def _adopt_root(collection: Collection, root: Path) -> Path | None:
+    """Bind a collection to its folder, or to the place where that has moved; returns where it was then."""
     before = collection.root
-    if before is None or (before != root.resolve() and not before.exists()):
-        collection.root = root
-    elif before != root.resolve():
+    if before == root.resolve():
+        return None
+    if before is not None and before.exists():
         raise ConfigError(
             f"The index in {collection.directory} belongs to {before}. → glocal index {root} without --index, "
             "or with another place"
         )
+    collection.root = root
+    return before
 
 
 def _bar() -> Listener:

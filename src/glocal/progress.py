@@ -51,11 +51,14 @@ class BarListener(Listener):
     def __init__(self, stream: IO[str] | None = None) -> None:
         self._console = Console(file=stream or sys.stderr, highlight=False)
         self._progress: Progress | None = None
+        self._before = 0
         self._started = self._last_line = time.monotonic()
 
     def scanned(self, scan: FolderScan, changes: Changes, report: IndexReport) -> None:
         """Start the bar, if there is work."""
         total = len(changes.new) + len(changes.changed)
+        # A run that continues another starts where that one stopped, not at zero.
+        self._before = report.known if report.resumed else 0
         self._started = self._last_line = time.monotonic()
         if total and self._console.is_terminal:
             self._progress = Progress(
@@ -67,15 +70,16 @@ class BarListener(Listener):
                 console=self._console,
                 speed_estimate_period=RATE_WINDOW_S,
             )
-            self._progress.add_task("", total=total, shown=f"0/{thousands(total)}", skipped="")
+            shown = f"{thousands(self._before)}/{thousands(self._before + total)}"
+            self._progress.add_task("", total=self._before + total, completed=self._before, shown=shown, skipped="")
             self._progress.start()
 
     def advanced(self, done: int, total: int, skipped: int) -> None:
         """Move the bar, or print a line."""
-        shown = f"{thousands(done)}/{thousands(total)}"
+        shown = f"{thousands(self._before + done)}/{thousands(self._before + total)}"
         note = f"skipped {thousands(skipped)}" if skipped else ""
         if self._progress:
-            self._progress.update(self._progress.task_ids[0], completed=done, shown=shown, skipped=note)
+            self._progress.update(self._progress.task_ids[0], completed=self._before + done, shown=shown, skipped=note)
             if done == total:
                 self.finish()
         elif time.monotonic() - self._last_line > LINE_EVERY_S:

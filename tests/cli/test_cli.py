@@ -221,6 +221,13 @@ def test_info_tells_model_counts_and_bytes(indexed, run):
     assert files[0]["width"] == 320
 
 
+def test_a_library_that_moved_is_relinked_and_said_so(photos, tmp_path, run):
+    run("index", photos, "--index", tmp_path / "index")
+    moved = photos.rename(tmp_path / "elsewhere")
+    _, _, err = run("index", moved, "--index", tmp_path / "index")
+    assert f"{photos} is gone, but 7 of its pictures are under {moved}. Re-linked, nothing recomputed." in err
+
+
 def test_an_index_whose_making_was_interrupted_at_once_is_empty_and_not_an_error(tmp_path, photos, run):
     (tmp_path / "index").mkdir()
     (tmp_path / "index/writer.lock").touch()

@@ -206,6 +206,11 @@ def _conclude(talk: _Talk, report: IndexReport, index: Index, photos: Path) -> N
             f"Stopping after the current batch… saved {thousands(safe)} pictures. Run the same command to continue."
         )
         return
+    if report.moved_from is not None:
+        talk.say(
+            f"{exits.printable(str(report.moved_from))} is gone, but {thousands(report.known)} of its pictures "
+            f"are under {shown}. Re-linked, nothing recomputed."
+        )
     for folder, why in report.unlisted:
         talk.say(f"cannot read  {exits.printable(os.fsdecode(folder))} — {why}. Skipped, 1 folder.")
     if report.moved:

@@ -55,6 +55,7 @@ class IndexReport:
         unlisted: folders that could not be listed, with the reason.
         stopped: True if the run was interrupted.
         resumed: True if the run before did not finish.
+        moved_from: where the folder was before, if it has moved as a whole; else None.
         decode_s, extract_s: seconds spent in the workers.
         seconds: wall time.
     """
@@ -74,6 +75,7 @@ class IndexReport:
     unlisted: list[tuple[bytes, str]] = field(default_factory=list)
     stopped: bool = False
     resumed: bool = False
+    moved_from: Path | None = None
     decode_s: float = 0.0
     extract_s: float = 0.0
     seconds: float = 0.0
