@@ -3,10 +3,11 @@
     python scripts/fit_bands.py ../shared/data/photos-train
 
 Every photo of a labelled instance group of the training collection (at most `QUERIES_PER_GROUP` of each) is
-searched among all training photos; its 100 best candidates are verified exactly as `glocal search` does it.
-A candidate of the same group is right, any other is unrelated. A logistic model of the number of inliers is
-fitted on those pairs; the thresholds are the lowest that keep the number of unrelated hits per query within
-`WRONG_PER_QUERY`. The global similarity is left out on purpose: it would learn to tell the sources apart.
+searched among all training photos; its 100 best candidates are verified as `glocal search` does it, without
+query expansion. A candidate of the same group is right, any other is unrelated. A logistic model of the number
+of inliers is fitted on those pairs, as if every query had one right candidate among the hundred; the thresholds
+are the lowest that keep the number of unrelated hits per query within `WRONG_PER_QUERY`. The global similarity
+is left out on purpose: it would learn to tell the sources apart.
 
 In `SHARING_SOURCES` the photos of different groups do show the same things, so there only photos of other
 sources count as unrelated.
@@ -40,6 +41,7 @@ SHARING_SOURCES = {
     "marcusklasson/GroceryStoreDataset",  # one design for several flavours; the shelf behind holds the others
     "kdatsenko/scalable-vocabulary-tree-image-recognition",  # DVDs beside the same keyboard and book
     "KOE-Wayfind/koe-datasets",  # one sign for several doors
+    "google/dreambooth",  # toys photographed on the same boards
 }
 
 _STATE: dict[str, object] = {}
@@ -54,13 +56,15 @@ def extract(item: tuple[str, bytes]) -> Extraction:
     return model.extract(decode(item[1], item[0], model.spec.image_size))  # type: ignore[attr-defined]
 
 
-def fit_logistic(inputs: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Maximum likelihood by Newton's method: (N, d), (N,) -> (d,) weights."""
+def fit_logistic(
+    inputs: NDArray[np.float64], right: NDArray[np.bool_], counts: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Maximum likelihood by Newton's method: (N, d), (N,), how often each counts (N,) -> (d,) weights."""
     weights = np.zeros(inputs.shape[1])
     for _ in range(50):
         probability = 1 / (1 + np.exp(-inputs @ weights))
-        slope = inputs.T @ (right - probability)
-        curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs
+        slope = inputs.T @ (counts * (right - probability))
+        curvature = (inputs * (counts * probability * (1 - probability))[:, None]).T @ inputs
         step = np.linalg.solve(curvature + 1e-6 * np.eye(len(weights)), slope)
         weights += step
         if np.abs(step).max() < 1e-9:
@@ -155,7 +159,9 @@ def write(model: str, pairs: list[Pair]) -> None:
     inliers = np.array([pair.inliers for pair in pairs])
     num_queries = len({pair.query for pair in pairs})
     inputs = np.stack([np.ones(len(inliers)), np.log1p(inliers)], axis=1)
-    intercept, slope = (float(value) for value in fit_logistic(inputs, right))
+    # The labelled groups are large, a query of a user has perhaps one right candidate: so many do they count.
+    counts = np.where(right, num_queries / right.sum(), 1.0)
+    intercept, slope = (float(value) for value in fit_logistic(inputs, right, counts))
     limits = {band: least_inliers(inliers, right, int(rate * num_queries)) for band, rate in WRONG_PER_QUERY.items()}
     # Half an inlier below, so that the band starts exactly at that number.
     thresholds = {band: 1 / (1 + np.exp(-intercept - slope * np.log(limit + 0.5))) for band, limit in limits.items()}

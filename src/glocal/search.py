@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
@@ -20,12 +20,12 @@ from glocal.pictures.files import save_picture
 from glocal.pictures.matches import draw_matches
 from glocal.pictures.view import MatchView
 from glocal.rerank.bands import Band, Calibration
+from glocal.rerank.expansion import expand
 from glocal.rerank.geometric import DEFAULTS, GeometricReranker, VerificationOptions, verify_pair
 from glocal.store.collection import Collection
 from glocal.types import Box, Descriptors, ExtractorSpec, Hit, LocalFeatures, Pixels, Shortlist, Verification
 
 RERANKERS = ("geometric", "none")
-SHORTLIST_DEPTH = 100
 MIN_FEATURES = 10
 """A query with fewer local features is too plain to identify anything."""
 MAX_CACHED_BYTES = 256 << 20
@@ -61,7 +61,8 @@ class Match:
         label: name of the object, where the collection was indexed with labels; else None.
         copies: names of exact copies.
         size: (W, H) of the upright photo in pixels.
-        similarity: inner product of the global descriptors.
+        similarity: inner product of the global descriptors; that of the query is expanded by what
+            was verified for sure (see `glocal.rerank.expansion`).
         probability: that it shows the same object, 0 to 1.
         band: how sure that is.
         verification: the geometry; None where it was not verified.
@@ -255,11 +256,13 @@ class Searcher:
             num_searched = self._collection.counts()["contents"]
             if not num_searched:
                 raise NothingToDo(f"The index in {self._collection.directory} is empty. → glocal index PHOTOS")
-            queries = Descriptors(("query",), extraction.descriptor[None])
-            shortlist = self._shortlist(queries, max(topk, SHORTLIST_DEPTH))
+            length = max(topk, self._options.depth)
+            shortlist = self._shortlist(extraction.descriptor, length)
             found = time.perf_counter()
             features: dict[str, LocalFeatures] = {}
-            hits = self._rerank(local, shortlist, features, rerank)
+            hits = GeometricReranker.order(shortlist, {})
+            if rerank == "geometric" and len(local) >= MIN_FEATURES:
+                hits = self._rerank(extraction.descriptor, local, shortlist, features)
             query = Query(path, answer.size, answer.box, len(local))
             matches = tuple(self._match(hit, query, local, features) for hit in hits[:topk])
         timing = {
@@ -296,7 +299,8 @@ class Searcher:
         except ImageError as error:
             raise ImageError(error.code, f"cannot read {path} — {error.detail}") from error
 
-    def _shortlist(self, queries: Descriptors, k: int) -> Shortlist:
+    def _shortlist(self, descriptor: NDArray[np.float32], k: int) -> Shortlist:
+        queries = Descriptors(("query",), descriptor[None])
         version = self._collection.version()
         if self._cached is None or self._cached[0] != version:
             spec = self._collection.spec
@@ -307,21 +311,33 @@ class Searcher:
         return self._cached[1].search(queries, k)[0]
 
     def _rerank(
-        self, local: LocalFeatures, shortlist: Shortlist, features: dict[str, LocalFeatures], method: str
+        self,
+        descriptor: NDArray[np.float32],
+        local: LocalFeatures,
+        shortlist: Shortlist,
+        features: dict[str, LocalFeatures],
     ) -> list[Hit]:
-        if method == "none" or len(local) < MIN_FEATURES:
-            similarities = shortlist.similarities.tolist()
-            return [Hit(name, i + 1, similarities[i]) for i, name in enumerate(shortlist.ids)]
+        """Verify half of the depth, search again with what was found for sure, verify the other half."""
 
         def features_of(name: str) -> LocalFeatures:
             features[name] = self._collection.local_features(name)
             return features[name]
 
-        return GeometricReranker(features_of, self._options).rerank(local, shortlist)
+        reranker = GeometricReranker(features_of, self._options)
+        depth = self._options.depth
+        verified = reranker.verify(local, shortlist.ids[: depth // 2])
+        sure = [hit.id for hit in reranker.order(shortlist, verified) if self._band(hit) == Band.SAME]
+        if sure:
+            wider = self._shortlist(expand(descriptor, self._collection.vectors(sure)), len(shortlist.ids))
+            shortlist = _with(wider, shortlist, verified)
+        fresh = [name for name in shortlist.ids if name not in verified][: depth - len(verified)]
+        return reranker.order(shortlist, verified | reranker.verify(local, fresh))
+
+    def _band(self, hit: Hit) -> Band:
+        return self._calibration.band(self._calibration.probability(hit))
 
     def _match(self, hit: Hit, query: Query, local: LocalFeatures, features: dict[str, LocalFeatures]) -> Match:
         names = [os.fsdecode(path) for path in self._collection.paths(hit.id)]
-        target = features.get(hit.id) or self._collection.local_features(hit.id)
         probability = self._calibration.probability(hit)
         return Match(
             rank=hit.rank,
@@ -330,12 +346,12 @@ class Searcher:
             name=names[0],
             label=self._collection.label(names[0]),
             copies=tuple(names[1:]),
-            size=target.size,
+            size=self._collection.picture_size(hit.id),
             similarity=hit.similarity,
             probability=probability,
             band=self._calibration.band(probability),
             verification=hit.verification,
-            view=_view(local, target, hit.verification, query.box) if hit.verification else None,
+            view=_view(local, features[hit.id], hit.verification, query.box) if hit.verification else None,
             query=query,
         )
 
@@ -402,6 +418,14 @@ def compare_photos(
     probability = calibration.probability(Hit("second", 1, similarity, verification))
     view = _view(query.local, target.local, verification, None)
     return PairReport(similarity, probability, calibration.band(probability), verification, view)
+
+
+def _with(wider: Shortlist, first: Shortlist, verified: Mapping[str, Verification]) -> Shortlist:
+    """A second shortlist, with the verified candidates of the first that it lost at its end."""
+    kept = set(wider.ids)
+    lost = [i for i, name in enumerate(first.ids) if name in verified and name not in kept]
+    similarities = np.concatenate([wider.similarities, np.minimum(first.similarities[lost], wider.similarities[-1])])
+    return Shortlist(wider.query_id, wider.ids + tuple(first.ids[i] for i in lost), similarities)
 
 
 def _view(query: LocalFeatures, target: LocalFeatures, verification: Verification, box: Box | None) -> MatchView:

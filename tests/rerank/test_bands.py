@@ -33,7 +33,7 @@ def test_without_geometry_nothing_is_the_same():
 
 def test_the_file_says_what_it_was_fitted_on():
     table = json.loads(files("glocal.models").joinpath("weights/rootsift.bands.json").read_text())
-    assert "queries" in table["fitted_on"]
+    assert "training collection" in table["fitted_on"]
     assert table["measured_on_the_same_pairs"]["same"]["right_above"] > 0
 
 

@@ -187,7 +187,7 @@ class IndexRun:
 
     def _requests(self, work: list[FoundFile]) -> Iterator[Request]:
         """What the workers have to read; files that cannot or need not be read are settled here."""
-        sizes = self._collection.picture_sizes()
+        sizes = self._collection.byte_sizes()
         repeated = {size for size, count in Counter(found.size for found in work).items() if count > 1}
         for found in work:
             if self._listener.should_stop():

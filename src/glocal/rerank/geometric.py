@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -104,15 +104,27 @@ class GeometricReranker:
 
     def rerank(self, query: LocalFeatures, shortlist: Shortlist) -> list[Hit]:
         """Verify the first `depth` candidates; the rest follows in the order of the shortlist."""
-        depth = self._options.depth
-        targets = [self._features_of(name) for name in shortlist.ids[:depth]]
+        return self.order(shortlist, self.verify(query, shortlist.ids[: self._options.depth]))
+
+    def verify(self, query: LocalFeatures, names: Sequence[str]) -> dict[str, Verification]:
+        """Compare the query with each of some candidates."""
+        targets = [self._features_of(name) for name in names]
         with (
             threadpool_limits(1, user_api="blas"),
             ThreadPoolExecutor(max(1, self._options.threads)) as threads,
         ):
-            verified = list(threads.map(lambda target: verify_pair(query, target, self._options), targets))
+            found = threads.map(lambda target: verify_pair(query, target, self._options), targets)
+            return dict(zip(names, found, strict=True))
+
+    @staticmethod
+    def order(shortlist: Shortlist, verified: Mapping[str, Verification]) -> list[Hit]:
+        """The verified candidates by inliers, ties in the order of the shortlist; then the others."""
+        places = range(len(shortlist.ids))
+        first = [i for i in places if shortlist.ids[i] in verified]
+        first.sort(key=lambda i: -verified[shortlist.ids[i]].inliers)
+        rest = [i for i in places if shortlist.ids[i] not in verified]
         similarities = shortlist.similarities.tolist()
-        order = sorted(range(len(verified)), key=lambda i: (-verified[i].inliers, -similarities[i], shortlist.ids[i]))
-        hits = [Hit(shortlist.ids[i], rank, similarities[i], verified[i]) for rank, i in enumerate(order, 1)]
-        rest = range(len(verified), len(shortlist.ids))
-        return hits + [Hit(shortlist.ids[i], i + 1, similarities[i]) for i in rest]
+        return [
+            Hit(shortlist.ids[i], rank, similarities[i], verified.get(shortlist.ids[i]))
+            for rank, i in enumerate(first + rest, 1)
+        ]

@@ -14,6 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from glocal.errors import RetrievalError, StoreError
 from glocal.store.codec import EncodedLocal, decode_local, decode_vectors, encode_local, encode_vector
 from glocal.store.lock import LOCK_NAME, WriterLock
@@ -225,6 +228,18 @@ class Collection:
             ids = tuple(row[0].hex() for row in batch)
             yield Descriptors(ids, decode_vectors([row[1] for row in batch], self._dim))
 
+    def vectors(self, content_hashes: Sequence[str]) -> NDArray[np.float32]:
+        """The global descriptors (N, D) of some pictures, order kept.
+
+        Raises:
+            StoreError: one of them is not stored.
+        """
+        query = "SELECT vector FROM descriptors d JOIN contents c ON c.id = d.content WHERE hash = ?"
+        rows = [self._db.execute(query, (bytes.fromhex(name),)).fetchone() for name in content_hashes]
+        if None in rows:
+            raise StoreError(f"no descriptor of picture '{content_hashes[rows.index(None)]}' in {self.directory}")
+        return decode_vectors([row[0] for row in rows], self._dim)
+
     def local_features(self, content_hash: str) -> LocalFeatures:
         """The local features of one picture; its id is the content hash.
 
@@ -249,7 +264,15 @@ class Collection:
         )
         return [bytes(row[0]) for row in self._db.execute(query, (bytes.fromhex(content_hash),))]
 
-    def picture_sizes(self) -> set[int]:
+    def picture_size(self, content_hash: str) -> tuple[int, int]:
+        """(W, H) of an upright picture in pixels."""
+        query = "SELECT width, height FROM contents WHERE hash = ?"
+        row = self._db.execute(query, (bytes.fromhex(content_hash),)).fetchone()
+        if row is None:
+            raise StoreError(f"there is no picture '{content_hash}' in {self.directory}")
+        return row[0], row[1]
+
+    def byte_sizes(self) -> set[int]:
         """Byte sizes of all known pictures: only a file of such a size can be a copy of one."""
         return {row[0] for row in self._db.execute("SELECT DISTINCT bytes FROM contents")}
 
