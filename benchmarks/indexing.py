@@ -1,6 +1,6 @@
 """Indexing speed: two workers against one, and where the time goes.
 
-    python benchmarks/indexing.py PHOTOS [--photos 300] [--rounds 3]
+    python benchmarks/indexing.py PHOTOS [--photos 500] [--rounds 3]
 
 Each round indexes the same photos with one worker and with two, in turn, from nothing; medians are compared.
 The last lines split one photo's time into decoding, SIFT and aggregation, in this process, on one thread.
@@ -58,7 +58,7 @@ def main() -> None:
     """Index in turn, compare, split."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--photos", dest="count", type=int, default=300)
+    parser.add_argument("--photos", dest="count", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     names = sorted(path for path in options.photos.rglob("*") if is_picture_name(path.name.encode()))

@@ -10,9 +10,11 @@ from glocal.rerank.bands import Band, Calibration
 from glocal.types import Hit, Verification
 
 
-def hit(inliers, matches=60, similarity=0.4):
+def hit(inliers, matches=60, similarity=0.4, overlap=0.3):
     mask = np.arange(matches) < inliers
-    return Hit("x", 1, similarity, Verification(inliers, np.eye(3), np.zeros((matches, 2), np.int64), mask))
+    return Hit(
+        "x", 1, similarity, Verification(inliers, np.eye(3), np.zeros((matches, 2), np.int64), mask, overlap, 0.0)
+    )
 
 
 @pytest.mark.parametrize("model", CATALOGUE)
@@ -23,6 +25,14 @@ def test_more_inliers_never_make_it_less_probable(model):
     assert calibration.band(probabilities[-1]) == Band.SAME
     assert calibration.band(probabilities[0]) == Band.LOOK_ALIKE
     assert 0 < calibration.possibly < calibration.same < 1
+
+
+def test_agreement_on_a_tiny_part_of_both_pictures_is_only_possible():
+    calibration = Calibration.load("rootsift")
+    letters = calibration.probability(hit(40, overlap=0.009))
+    assert calibration.band(letters) == Band.POSSIBLY
+    assert letters < calibration.probability(hit(40))
+    assert calibration.probability(hit(4, overlap=0.009)) == calibration.probability(hit(4))
 
 
 def test_without_geometry_nothing_is_the_same():
