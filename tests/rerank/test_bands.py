@@ -12,9 +12,8 @@ from glocal.types import Hit, Verification
 
 def hit(inliers, matches=60, similarity=0.4, overlap=0.3):
     mask = np.arange(matches) < inliers
-    return Hit(
-        "x", 1, similarity, Verification(inliers, np.eye(3), np.zeros((matches, 2), np.int64), mask, overlap, 0.0)
-    )
+    found = Verification(inliers, np.eye(3), np.zeros((matches, 2), np.int64), mask, overlap, 0.0)
+    return Hit("x", 1, similarity, found)
 
 
 @pytest.mark.parametrize("model", CATALOGUE)
