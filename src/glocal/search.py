@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
@@ -248,7 +249,10 @@ class Searcher:
             raise ConfigError(f'Unknown re-ranking "{rerank}". Choose from {", ".join(RERANKERS)}.')
         path = Path(photo)
         started = time.perf_counter()
-        answer = self._read(path, box)
+        with ThreadPoolExecutor(1) as background:  # the worker reads the query while we read the descriptors
+            loading = background.submit(self._refresh)
+            answer = self._read(path, box)
+            loading.result()
         extraction = answer.extraction("query")
         local = _shift(extraction.local, answer)
         described = time.perf_counter()
@@ -301,14 +305,19 @@ class Searcher:
 
     def _shortlist(self, descriptor: NDArray[np.float32], k: int) -> Shortlist:
         queries = Descriptors(("query",), descriptor[None])
-        version = self._collection.version()
-        if self._cached is None or self._cached[0] != version:
-            spec = self._collection.spec
-            size = self._collection.counts()["contents"] * spec.dim * 4
-            if size > MAX_CACHED_BYTES:
-                return search_blocks(self._collection.descriptors(), queries, k)[0]
-            self._cached = (version, ExactIndex(self._collection.descriptors()))
+        self._refresh()
+        if self._cached is None:
+            return search_blocks(self._collection.descriptors(), queries, k)[0]
         return self._cached[1].search(queries, k)[0]
+
+    def _refresh(self) -> None:
+        """Hold the descriptors of a small collection in memory, as they were committed last."""
+        version = self._collection.version()
+        if self._cached is not None and self._cached[0] == version:
+            return
+        size = self._collection.counts()["contents"] * self._collection.spec.dim * 4
+        fits = size <= MAX_CACHED_BYTES
+        self._cached = (version, ExactIndex(self._collection.descriptors())) if fits else None
 
     def _rerank(
         self,

@@ -111,9 +111,8 @@ def as_text(result: SearchResult, similar: bool) -> str:
 def _line(hit: Match) -> str:
     copies = f"   (+ {len(hit.copies)} exact copies)" if hit.copies else ""
     covers = f"covers {hit.verification.query_overlap:.0%} of your picture" if hit.verification else ""
-    return (
-        f"  {hit.probability:4.0%}  {exits.printable(hit.name):<44} {hit.inliers:4} inliers   {covers}{copies}".rstrip()
-    )
+    sure = ">99%" if hit.probability > 0.99 else f"{hit.probability:.0%}"  # no estimate is a certainty
+    return f"  {sure:>4}  {exits.printable(hit.name):<44} {hit.inliers:4} inliers   {covers}{copies}".rstrip()
 
 
 def as_json(result: SearchResult, index: Index) -> dict[str, Any]:
