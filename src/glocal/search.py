@@ -250,7 +250,7 @@ class Searcher:
         path = Path(photo)
         started = time.perf_counter()
         with ThreadPoolExecutor(1) as background:  # the worker reads the query while we read the descriptors
-            loading = background.submit(self._refresh)
+            loading = background.submit(self._load)
             answer = self._read(path, box)
             loading.result()
         extraction = answer.extraction("query")
@@ -298,10 +298,7 @@ class Searcher:
             raise ConfigError(f"{path} is a folder. → glocal index {path}   or name one picture in it")
         if not path.exists():
             raise ConfigError(f"No such picture: {path}")
-        try:
-            return self.pool.read(Request(os.fsencode(path.resolve()), want=want, box=box))
-        except ImageError as error:
-            raise ImageError(error.code, f"cannot read {path} — {error.detail}") from error
+        return _read_photo(self.pool, path, want, box)
 
     def _shortlist(self, descriptor: NDArray[np.float32], k: int) -> Shortlist:
         queries = Descriptors(("query",), descriptor[None])
@@ -309,6 +306,10 @@ class Searcher:
         if self._cached is None:
             return search_blocks(self._collection.descriptors(), queries, k)[0]
         return self._cached[1].search(queries, k)[0]
+
+    def _load(self) -> None:
+        with self._collection.snapshot():
+            self._refresh()
 
     def _refresh(self) -> None:
         """Hold the descriptors of a small collection in memory, as they were committed last."""
@@ -378,6 +379,14 @@ class Searcher:
         return tuple(warnings)
 
 
+def _read_photo(pool: WorkerPool, path: Path, want: str = "features", box: Box | None = None) -> Answer:
+    """Have a worker read a photo; the error names the file."""
+    try:
+        return pool.read(Request(os.fsencode(path.resolve()), want=want, box=box))
+    except ImageError as error:
+        raise ImageError(error.code, f"cannot read {path} — {error.detail}") from error
+
+
 def check_spec(collection: Collection, spec: ExtractorSpec) -> None:
     """Refuse to mix descriptors of two extractors.
 
@@ -415,13 +424,7 @@ def compare_photos(
     Raises:
         ImageError: one of them cannot be read.
     """
-    extractions = []
-    for path in (first, second):
-        try:
-            extractions.append(pool.read(Request(os.fsencode(path.resolve()))).extraction(path.name))
-        except ImageError as error:
-            raise ImageError(error.code, f"cannot read {path} — {error.detail}") from error
-    query, target = extractions
+    query, target = (_read_photo(pool, path).extraction(path.name) for path in (first, second))
     similarity = float(query.descriptor @ target.descriptor)
     verification = verify_pair(query.local, target.local, options)
     probability = calibration.probability(Hit("second", 1, similarity, verification))

@@ -19,7 +19,7 @@ from types import FrameType
 
 from glocal.cli import exits
 from glocal.cli.places import place_for, remember
-from glocal.data.formats import LOOKED_FOR, PICTURE_SUFFIXES, heif_decoder_installed, is_picture_name
+from glocal.data.formats import LOOKED_FOR, heif_decoder_installed, is_picture_name
 from glocal.data.image import LIMITS
 from glocal.errors import ConfigError, DiskFull, NothingToDo
 from glocal.extract.run import IndexOptions, IndexReport, Listener
@@ -256,17 +256,18 @@ def _check_folder(photos: Path) -> None:
         what = "a picture" if is_picture_name(os.fsencode(photos.name)) else "a file, not a folder"
         hint = f" → glocal search {photos}" if what == "a picture" else ""
         raise ConfigError(f"{photos} is {what}.{hint}")
-    raise ConfigError(f"No such folder: {photos}{_similar_folders(photos)}")
+    nearby = ", ".join(map(str, _similar_folders(photos)[:2]))
+    raise ConfigError(f"No such folder: {photos}" + (f". Nearby: {nearby}" if nearby else ""))
 
 
-def _similar_folders(photos: Path) -> str:
-    parent = photos.absolute().parent
+def _similar_folders(photos: Path) -> list[Path]:
+    """Other folders beside one, with names like its own, the most similar first."""
+    photos = photos.absolute()
     try:
-        names = [entry.name for entry in os.scandir(parent) if entry.is_dir()]
+        names = [entry.name for entry in os.scandir(photos.parent) if entry.is_dir() and entry.name != photos.name]
     except OSError:
-        return ""
-    close = difflib.get_close_matches(photos.name, names, n=2, cutoff=0.6)
-    return f". Nearby: {', '.join(str(parent / name) for name in close)}" if close else ""
+        return []
+    return [photos.parent / name for name in difflib.get_close_matches(photos.name, names, n=3, cutoff=0.6)]
 
 
 def _has_pictures(folder: Path) -> bool:
@@ -274,15 +275,6 @@ def _has_pictures(folder: Path) -> bool:
 
 
 def _nothing(photos: Path) -> str:
-    hint = ""
-    parent = photos.absolute().parent
-    try:
-        names = [entry.name for entry in os.scandir(parent) if entry.is_dir() and entry.name != photos.name]
-    except OSError:
-        names = []
-    for name in difflib.get_close_matches(photos.absolute().name, names, n=3, cutoff=0.6):
-        if any(is_picture_name(os.fsencode(entry)) for entry in os.listdir(parent / name)):
-            hint = f" Did you mean {parent / name}?"
-            break
-    assert {"jpg", "png"} <= PICTURE_SUFFIXES
+    full = [folder for folder in _similar_folders(photos) if any(map(is_picture_name, os.listdir(os.fsencode(folder))))]
+    hint = f" Did you mean {full[0]}?" if full else ""
     return f"Nothing to index: {photos} has no pictures. I looked for {LOOKED_FOR}.{hint}"
