@@ -25,6 +25,7 @@ LAYERS = [
     {"ops"},
     {"protocols"},
     {"types"},
+    {"home"},
     {"errors"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

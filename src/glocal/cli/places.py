@@ -7,15 +7,10 @@ import os
 from pathlib import Path
 
 from glocal.errors import ConfigError, StoreError
+from glocal.home import data_home
 from glocal.store.collection import Collection
 
 INDEX_NAME = ".glocal"
-
-
-def data_home() -> Path:
-    """The user's folder for our data (XDG)."""
-    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return Path(base) / "glocal"
 
 
 def place_for(photos: Path) -> Path:

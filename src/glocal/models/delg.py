@@ -1,0 +1,110 @@
+"""DELG: deep local and global features in one network (Cao, Araujo and Sim, ECCV 2020, figure 2).
+
+| | paper | TensorFlow code, `tf` | PyTorch port, `torch` | Token's repository, `token` |
+|---|---|---|---|---|
+| GeM p | 3 | 3 | learned | 3 |
+| before the whitening | - | - | - | unit norm |
+| global descriptor | 2048 | 2048 | 512 | 2048 |
+| local descriptor | 128, autoencoder | 128, autoencoder | 512, the attention's projection | 128, linear |
+| attention reads | S | S (2021: S') | S | S |
+| attention pools | sum of S' | mean of unit S' (2021: S) | mean of the unit projection | mean of the reduction |
+| stride of S | 32 | 32 | 16 | 16 |
+
+S is the shallow map conv4_x behind a stopped gradient, S' its reconstruction. Here: all of them, by options; the
+TensorFlow code is the default, because its weights were published by the authors.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from glocal.errors import ConfigError
+from glocal.nn.backbone import create_backbone
+from glocal.nn.feature_maps import Backbone
+from glocal.nn.gem import GeM
+from glocal.nn.local_heads import AttentionHead, AutoencoderHead, LinearHead
+
+VARIANTS = ("tf", "torch", "token")
+
+
+class DelgOutput(NamedTuple):
+    """One pass over a batch.
+
+    Attributes:
+        descriptor: (B, D) global descriptors of unit norm.
+        local: (B, d, h, w) local descriptors, not normalised.
+        attention: (B, 1, h, w), positive.
+        pooled: (B, C) what the attention classifier reads.
+        reconstruction: () error of the autoencoder, or None.
+    """
+
+    descriptor: Tensor
+    local: Tensor
+    attention: Tensor
+    pooled: Tensor
+    reconstruction: Tensor | None
+
+
+class Delg(nn.Module):
+    """The network of figure 2.
+
+    Args:
+        backbone: gives the shallow and the deep map.
+        local_head: one of `glocal.nn.local_heads`.
+        dim: D of the global descriptor.
+        learn_p: train the exponent of GeM.
+        unit_before_whitening: bring the pooled map to unit norm first.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        local_head: AutoencoderHead | AttentionHead | LinearHead,
+        dim: int = 2048,
+        learn_p: bool = False,
+        unit_before_whitening: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pool = GeM(3.0, learn_p)
+        self.whiten = nn.Linear(backbone.channels[1], dim)
+        self.local_head = local_head
+        self.dim, self.local_dim = dim, local_head.local_dim
+        self._unit_before_whitening = unit_before_whitening
+
+    def forward(self, images: Tensor) -> DelgOutput:
+        """(B, 3, H, W) normalised RGB -> global descriptors and local maps."""
+        c4, c5 = self.backbone(images)  # (B, 1024, h, w), (B, 2048, h', w')
+        pooled = self.pool(c5)  # (B, 2048)
+        if self._unit_before_whitening:
+            pooled = F.normalize(pooled, dim=1)
+        descriptor = F.normalize(self.whiten(pooled), dim=1)  # (B, D)
+        shallow = c4.detach()  # the local losses must not reach the backbone (section 3.4)
+        return DelgOutput(descriptor, *self.local_head(shallow))
+
+
+def delg(backbone: str = "resnet50", variant: str = "tf", subsample: bool = True, **options: Any) -> Delg:
+    """Build a variant of DELG with random weights.
+
+    Args:
+        backbone: see `glocal.nn.backbone.create_backbone`.
+        variant: "tf", "torch" or "token", the columns of the table above.
+        subsample: `tf` on a ResNet: S at stride 32 (`block3_strides`), as it was trained.
+        **options: `dim`, `learn_p`; the rest goes to the local head.
+
+    Raises:
+        ConfigError: there is no such variant or backbone.
+    """
+    if variant not in VARIANTS:
+        raise ConfigError(f'DELG has no variant "{variant}". Choose from {", ".join(VARIANTS)}.')
+    keras = {"variant": "keras_subsampled" if subsample else "keras"}
+    body = create_backbone(backbone, **(keras if variant == "tf" and backbone.startswith("resnet") else {}))
+    whole: dict[str, Any] = {name: options.pop(name) for name in ("dim", "learn_p") if name in options}
+    if variant == "tf":
+        return Delg(body, AutoencoderHead(body.channels[0], **options), **whole)
+    if variant == "torch":
+        return Delg(body, AttentionHead(body.channels[0], **options), **({"dim": 512, "learn_p": True} | whole))
+    return Delg(body, LinearHead(body.channels[0], **options), unit_before_whitening=True, **whole)

@@ -1,0 +1,69 @@
+"""glocal: the global descriptor of DOLG or Token and the local features of DELG, in one pass over one backbone.
+
+None of the three papers has both: DOLG and Token find better and prove nothing, DELG proves and finds less.
+The local head reads the shallow map through a stopped gradient, as in DELG, so that its losses leave the
+backbone to the global descriptor (DELG, section 3.4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from glocal.errors import ConfigError
+from glocal.models.delg import DelgOutput
+from glocal.models.dolg import Dolg, dolg
+from glocal.models.token import Token, token
+from glocal.nn.feature_maps import Backbone
+from glocal.nn.local_heads import AutoencoderHead
+
+SYSTEMS: dict[str, Callable[..., Dolg | Token]] = {"dolg": dolg, "token": token}
+
+
+class Glocal(nn.Module):
+    """A single-stage descriptor with attentive local features beside it.
+
+    Args:
+        system: the network of the global descriptor; its backbone is shared.
+        local_dim: d of the local descriptors.
+        hidden: width of the attention.
+    """
+
+    def __init__(self, system: Dolg | Token, local_dim: int = 128, hidden: int = 512) -> None:
+        super().__init__()
+        self.system = system
+        self.local_head = AutoencoderHead(self.backbone.channels[0], local_dim, hidden)
+        self.dim, self.local_dim = system.dim, local_dim
+
+    @property
+    def backbone(self) -> Backbone:
+        """The one backbone."""
+        return self.system.backbone
+
+    def forward(self, images: Tensor) -> DelgOutput:
+        """(B, 3, H, W) normalised RGB -> global descriptors and local maps."""
+        maps = self.backbone(images)
+        descriptor = self.system.describe(maps)  # (B, D)
+        return DelgOutput(descriptor, *self.local_head(maps.c4.detach()))
+
+
+def glocal(
+    backbone: str = "resnet50", system: str = "dolg", local_dim: int = 128, local_hidden: int = 512, **options: Any
+) -> Glocal:
+    """Build glocal with random weights.
+
+    Args:
+        backbone: see `glocal.nn.backbone.create_backbone`.
+        system: "dolg" or "token".
+        local_dim: d of the local descriptors.
+        local_hidden: width of the attention.
+        **options: those of the system.
+
+    Raises:
+        ConfigError: there is no such system or backbone.
+    """
+    if system not in SYSTEMS:
+        raise ConfigError(f'glocal has no system "{system}". Choose from {", ".join(SYSTEMS)}.')
+    return Glocal(SYSTEMS[system](backbone, **options), local_dim, local_hidden)

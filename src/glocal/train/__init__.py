@@ -1,0 +1,1 @@
+"""Learning: objectives, the way from maps and labels to losses (torch)."""
