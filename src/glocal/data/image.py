@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from glocal.data.formats import DECODERS, sniff
-from glocal.errors import ImageError
+from glocal.errors import ConfigError, ImageError
 from glocal.ops.coordinates import fit_within
 from glocal.types import Box, Photo, Pixels
 
@@ -57,6 +57,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION = 0x0112
+_RULES = ("area", "bilinear", "lanczos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,22 +215,29 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def decode(data: bytes, name: str, longest: int, limits: DecodeLimits = LIMITS, box: Box | None = None) -> Photo:
+def decode(
+    data: bytes, name: str, longest: int, limits: DecodeLimits = LIMITS, box: Box | None = None, rule: str = "area"
+) -> Photo:
     """Decode a picture, make it upright, reduce it.
 
     Args:
         data: the whole file.
         name: becomes the id of the photo.
-        longest: the longest side (of the box, if there is one) is reduced to this many pixels; never enlarged.
+        longest: the longest side is reduced to this many pixels; never enlarged; 0 leaves it as it is. With a box it
+            is the box's longest side ("area"), or what is left of it at the share of the whole that the box has
+            (the published rules: a query is as large as it would be inside the reduced picture).
         limits: what the file may cost.
         box: x, y, width, height in pixels of the upright picture; only this part is returned.
+        rule: "area" (ours), or what was published: "bilinear" (DELG) or "lanczos" (Token), both from full resolution.
 
     Returns:
         Photo with RGB pixels of the reduced picture or box, and the size of the upright original or box.
 
     Raises:
         ImageError: the picture cannot or must not be decoded; see `code`.
+        ConfigError: the rule is none of the three.
     """
+    _expect_rule(rule)
     image: Image.Image | None = None
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
@@ -239,7 +247,7 @@ def decode(data: bytes, name: str, longest: int, limits: DecodeLimits = LIMITS, 
             image = _open(data, limits)
             stored = image.size
             orientation = _orientation(image)
-            if box is None:
+            if box is None and longest and rule == "area":
                 # libjpeg decodes at 1/2, 1/4 or 1/8 scale for a fraction of the time; never below `longest`.
                 image.draft("RGB", fit_within(stored, longest))
             image.load()
@@ -248,13 +256,16 @@ def decode(data: bytes, name: str, longest: int, limits: DecodeLimits = LIMITS, 
         raise
     except Exception as error:
         raise _decode_error(error, image) from error
+    if rule != "area":
+        upright_image = image.transpose(_UPRIGHT[orientation]) if orientation > 1 else image
+        return _published(upright_image, name, longest, box, rule)
     upright = (stored[1], stored[0]) if orientation >= 5 else stored
     if box is not None:
         image = image.transpose(_UPRIGHT[orientation]) if orientation > 1 else image
         x, y, width, height = (round(value) for value in box)
         pixels = np.asarray(image)[y : y + height, x : x + width]
         return Photo(name, resize(pixels, longest), (pixels.shape[1], pixels.shape[0]))
-    target = fit_within(stored, longest)
+    target = fit_within(stored, longest or max(stored))
     pixels = np.asarray(image)
     if (image.width, image.height) != target:
         pixels = cv2.resize(pixels, target, interpolation=cv2.INTER_AREA)
@@ -263,10 +274,51 @@ def decode(data: bytes, name: str, longest: int, limits: DecodeLimits = LIMITS, 
     return Photo(name, np.ascontiguousarray(pixels), upright)
 
 
-def resize(pixels: Pixels, longest: int) -> Pixels:
-    """Reduce (H, W, 3) uint8 so that its longest side is at most `longest` pixels; never enlarges."""
+def resize(pixels: Pixels, longest: float, rule: str = "area") -> Pixels:
+    """Reduce a picture; never enlarges it.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        longest: most pixels of the longest side, which may be a fraction; 0 leaves the picture as it is.
+        rule: "area", "bilinear" or "lanczos", as in `decode`.
+
+    Returns:
+        (h, w, 3) uint8, C-contiguous.
+
+    Raises:
+        ConfigError: the rule is none of the three.
+    """
+    _expect_rule(rule)
     height, width = pixels.shape[:2]
-    target = fit_within((width, height), longest)
+    if not longest:
+        return np.ascontiguousarray(pixels)
+    if rule == "lanczos":
+        image = Image.fromarray(pixels)
+        # Not the same as resizing to the sides below: a thumbnail's shorter side is what keeps the aspect best.
+        image.thumbnail((max(longest, 1), max(longest, 1)), Image.Resampling.LANCZOS)
+        return np.array(image)
+    factor = min(1.0, longest / max(width, height))  # of a fraction of a pixel, which `fit_within` does not take
+    target = max(1, round(width * factor)), max(1, round(height * factor))
     if target == (width, height):
         return np.ascontiguousarray(pixels)
+    if rule == "bilinear":
+        return np.array(Image.fromarray(pixels).resize(target, Image.Resampling.BILINEAR))
     return np.asarray(cv2.resize(np.ascontiguousarray(pixels), target, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _expect_rule(rule: str) -> None:
+    if rule not in _RULES:
+        raise ConfigError(f'unknown way to reduce a picture: "{rule}" → one of {", ".join(_RULES)}')
+
+
+def _published(image: Image.Image, name: str, longest: float, box: Box | None, rule: str) -> Photo:
+    """Cut and reduce an upright RGB picture as the papers' programs do."""
+    if box is not None:
+        x, y, width, height = box
+        left, right = (min(max(round(value), 0), image.width) for value in (x, x + width))
+        top, bottom = (min(max(round(value), 0), image.height) for value in (y, y + height))
+        if right <= left or bottom <= top:
+            raise ImageError("too_small", f"the box {box} holds no pixel of the {image.width}×{image.height} picture")
+        longest = longest * max(right - left, bottom - top) / max(image.size)
+        image = image.crop((left, top, right, bottom))
+    return Photo(name, resize(np.asarray(image), longest, rule), image.size)
