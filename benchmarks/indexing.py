@@ -21,8 +21,7 @@ from threadpoolctl import threadpool_limits
 from glocal.data.formats import is_picture_name
 from glocal.data.image import decode, read_file
 from glocal.extract.run import IndexOptions, IndexReport
-from glocal.models.catalogue import create_model
-from glocal.models.rootsift import sift
+from glocal.models.rootsift import RootSift, sift
 from glocal.photo_index import Index
 
 
@@ -37,7 +36,7 @@ def index_once(photos: Path, place: Path, workers: int) -> IndexReport:
 def split_time(paths: list[Path]) -> dict[str, float]:
     """Seconds per photo by stage, in this process."""
     cv2.setNumThreads(1)
-    model = create_model("rootsift")
+    model = RootSift()
     total = dict.fromkeys(("decode", "SIFT", "aggregate and the rest"), 0.0)
     with threadpool_limits(1):
         for path in paths:

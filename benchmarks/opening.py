@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from glocal.data.scenes import render
-from glocal.models.catalogue import create_model
+from glocal.models.rootsift import RootSift
 from glocal.store.collection import Collection
 from glocal.store.rows import CatalogueRow, NewContent
 from glocal.types import Extraction, LocalFeatures
@@ -47,7 +47,7 @@ def made_up_features(rng: np.random.Generator, count: int, length: int) -> Local
 
 def build(place: Path, photos: int, features: int) -> None:
     """Fill a collection."""
-    spec = create_model("rootsift").spec
+    spec = RootSift().spec
     rng = np.random.default_rng(0)
     pool = [made_up_features(rng, features, spec.local_dim) for _ in range(64)]
     with Collection.create(place, spec) as collection:

@@ -29,7 +29,7 @@ from skimage.transform import AffineTransform
 from threadpoolctl import threadpool_limits
 
 from glocal.data.image import decode
-from glocal.models.catalogue import create_model
+from glocal.models.rootsift import RootSift
 from glocal.rerank.geometric import verify_pair
 from glocal.types import LocalFeatures
 
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=60, help="true pairs, and as many unrelated ones")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    model = create_model("rootsift")
+    model = RootSift()
     features: dict[str, LocalFeatures] = {}
     true, unrelated = choose_pairs(json.loads((options.data / "groundtruth.json").read_text("utf-8")), options.pairs)
     for name in {name for pair in true + unrelated for name in pair}:

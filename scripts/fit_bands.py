@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 from train_rootsift import WEIGHTS, photos_of
 
 from glocal.data.image import decode
+from glocal.extract.load import load
 from glocal.index.exact import ExactIndex
-from glocal.models.catalogue import DEFAULT_MODEL, create_model
+from glocal.models.catalogue import DEFAULT_MODEL
 from glocal.rerank.bands import Calibration
 from glocal.rerank.geometric import GeometricReranker
 from glocal.types import Descriptors, Extraction
@@ -51,7 +52,7 @@ def extract(item: tuple[str, bytes]) -> Extraction:
     """Features of one picture."""
     cv2.setNumThreads(1)
     if "model" not in _STATE:
-        _STATE["model"] = create_model(_STATE.get("name", DEFAULT_MODEL))
+        _STATE["model"] = load(_STATE.get("name", DEFAULT_MODEL))
     model = _STATE["model"]
     return model.extract(decode(item[1], item[0], model.spec.image_size))  # type: ignore[attr-defined]
 

@@ -1,6 +1,8 @@
 """Photos for the tests: rendered scenes and simple textures, no file from outside."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,3 +51,25 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the folder 'shared' beside the checkout, with real photos and tools")
     return SHARED
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Put fake networks (tests/fakes.py) where `load` finds them; gives the folder that names one."""
+    networks = {}
+
+    def put(network, name="weights"):
+        place = tmp_path / name
+        place.mkdir(exist_ok=True)
+        networks[str(place)] = network
+        return place
+
+    def load(source, device="auto", batch_size="auto"):
+        put.loaded.append((source, device, batch_size))
+        if isinstance(networks[source], Exception):
+            raise networks[source]
+        return networks[source]
+
+    put.loaded = []
+    monkeypatch.setitem(sys.modules, "glocal.extract.load", SimpleNamespace(load=load))
+    return put

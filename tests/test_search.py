@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from glocal.errors import ConfigError, ImageError, NothingToDo, SpecMismatch
-from glocal.models.catalogue import create_model
+from glocal.models.rootsift import RootSift
 from glocal.photo_index import Index
 from glocal.rerank.bands import Band
 from glocal.search import MAX_CACHED_BYTES, Searcher
@@ -158,7 +158,7 @@ def test_an_empty_index_is_nothing_to_search(tmp_path, library):
 
 
 def test_descriptors_of_two_extractors_are_never_compared(tmp_path, library):
-    spec = dataclasses.replace(create_model("rootsift").spec, weights="e" * 64)
+    spec = dataclasses.replace(RootSift().spec, weights="e" * 64)
     Collection.create(tmp_path / "other", spec).close()
     with Index.open(tmp_path / "other") as other, pytest.raises(SpecMismatch, match="weights: index 'eeeeeeeeeeee'"):
         other.search(library / "query.jpg")

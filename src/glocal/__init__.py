@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glocal.errors import ImageError, RetrievalError
-    from glocal.models.catalogue import create_model
+    from glocal.extract.load import load
+    from glocal.models.catalogue import create_model, list_models, register_model
     from glocal.photo_index import Index
     from glocal.rerank.geometric import verify_pair
     from glocal.search import Match, Searcher, SearchResult
@@ -33,6 +34,9 @@ _HOMES = {
     "SearchResult": "glocal.search",
     "Searcher": "glocal.search",
     "create_model": "glocal.models.catalogue",
+    "list_models": "glocal.models.catalogue",
+    "load": "glocal.extract.load",
+    "register_model": "glocal.models.catalogue",
     "verify_pair": "glocal.rerank.geometric",
 }
 
@@ -45,6 +49,9 @@ __all__ = [
     "Searcher",
     "__version__",
     "create_model",
+    "list_models",
+    "load",
+    "register_model",
     "verify_pair",
 ]
 

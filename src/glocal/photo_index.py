@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from glocal.errors import ConfigError
-from glocal.extract.pool import WorkerPool
+from glocal.extract.batching import ModelSource
+from glocal.extract.compatibility import check_place, check_spec, model_for
+from glocal.extract.pool import PhotoPool
 from glocal.extract.run import IndexOptions, IndexReport, IndexRun, Listener
-from glocal.models.catalogue import DEFAULT_MODEL, create_model, find_model
-from glocal.search import Searcher, SearchResult, check_spec
+from glocal.models.catalogue import DEFAULT_MODEL
+from glocal.search import Searcher, SearchResult
 from glocal.store.collection import Collection
 from glocal.types import Box
 
@@ -23,56 +25,100 @@ class Index:
     Searching needs no lock; `add` takes the writer's lock while it runs.
     """
 
-    def __init__(self, directory: StrPath) -> None:
+    def __init__(
+        self,
+        directory: StrPath,
+        model: StrPath | None = None,
+        device: str = "auto",
+        batch_size: int | str = "auto",
+    ) -> None:
         self.directory = Path(directory)
         self._collection = Collection.open(self.directory)
-        self._searcher = Searcher(self._collection)
+        try:
+            self.model = model_for(self._collection, None if model is None else os.fspath(model), device, batch_size)
+            self._searcher = Searcher(self._collection, model=self.model)
+        except BaseException:
+            self._collection.close()
+            raise
 
     @classmethod
-    def create(cls, directory: StrPath, model: str = DEFAULT_MODEL) -> Index:
+    def create(
+        cls,
+        directory: StrPath,
+        model: StrPath = DEFAULT_MODEL,
+        device: str = "auto",
+        batch_size: int | str = "auto",
+    ) -> Index:
         """Make an empty index.
 
         Args:
             directory: where it is kept; made if need be.
-            model: name of the extractor, see `glocal models`.
+            model: name of the extractor, see `glocal models`; or the folder of a network's weights.
+            device: where a network runs: "auto", "cpu", "cuda", "cuda:1", "mps".
+            batch_size: photos that go through a network together; "auto" leaves it to the network.
 
         Raises:
             ConfigError: there is no such model.
+            WeightsError: the network's weights are missing or damaged.
+            BackendUnavailable: there is no such device.
             StoreError: there is an index in this place already.
         """
-        Collection.create(Path(directory), create_model(model).spec).close()
-        return cls(directory)
+        source = ModelSource(model, device, batch_size)
+        Collection.create(Path(directory), source.spec, source.source).close()
+        index = cls(directory, None, device, batch_size)
+        index._use(source)
+        return index
 
     @classmethod
-    def open(cls, directory: StrPath) -> Index:
+    def open(
+        cls,
+        directory: StrPath,
+        model: StrPath | None = None,
+        device: str = "auto",
+        batch_size: int | str = "auto",
+    ) -> Index:
         """Open an existing index.
+
+        Args:
+            directory: where it is kept.
+            model: name of the extractor that it must have been made with; or the folder where that
+                is now. None takes it from where it was.
+            device: where a network runs.
+            batch_size: photos that go through a network together.
 
         Raises:
             StoreError: there is none in this place, or it is damaged.
+            SpecMismatch: it was made with another model.
         """
-        return cls(directory)
+        return cls(directory, model, device, batch_size)
 
     @classmethod
-    def open_or_create(cls, directory: StrPath, model: str | None = None) -> Index:
+    def open_or_create(
+        cls,
+        directory: StrPath,
+        model: StrPath | None = None,
+        device: str = "auto",
+        batch_size: int | str = "auto",
+    ) -> Index:
         """Open an index, or make one.
 
         Args:
             directory: where it is kept.
-            model: name of the extractor for a new index; None is the default. An existing index
-                must have been made with it.
+            model: as for `open` or `create`; None is the default for a new index.
+            device: where a network runs.
+            batch_size: photos that go through a network together.
 
         Raises:
             SpecMismatch: the index was made with another model.
         """
         if not Collection.exists(Path(directory)):
-            return cls.create(directory, model or DEFAULT_MODEL)
-        index = cls(directory)
-        if model is not None and find_model(model).name != index._collection.spec.model:
-            try:
-                check_spec(index._collection, create_model(model).spec)
-            finally:
-                index.close()
-        return index
+            return cls.create(directory, model or DEFAULT_MODEL, device, batch_size)
+        return cls(directory, model, device, batch_size)
+
+    def _use(self, model: ModelSource) -> None:
+        """Describe photos with a model that may be loaded already."""
+        self.model = model
+        self._searcher = Searcher(self._collection, model=model)
 
     @staticmethod
     def exists(directory: StrPath) -> bool:
@@ -112,7 +158,8 @@ class Index:
         Raises:
             ConfigError: no such folder, or the index belongs to another one.
             NothingToDo: the folder holds no picture.
-            SpecMismatch: the index was made with other weights or preprocessing than those installed.
+            SpecMismatch: the index was made with other weights or preprocessing than those at hand.
+            WeightsError: the weights that made the index are gone.
             StoreBusy: another process is writing this index.
             DiskFull: no space is left; what was saved before is safe.
         """
@@ -121,8 +168,8 @@ class Index:
             raise ConfigError(f"No such folder: {root}")
         if labels not in (None, "folder"):
             raise ConfigError(f'labels must be "folder" or None, not {labels!r}')
-        model = self._collection.spec.model
-        check_spec(self._collection, create_model(model).spec)
+        check_place(self._collection, self.model)
+        check_spec(self._collection, self.model.spec, self.model.source)
         options = options or IndexOptions()
         if listener is None:
             listener = _bar() if progress else Listener()
@@ -130,9 +177,11 @@ class Index:
             moved_from = _adopt_root(collection, root)
             if labels is not None:
                 collection.labels = labels
+            if collection.model_source != self.model.source:
+                collection.model_source = self.model.source  # the weights have moved
 
-            def pool_of(workers: int) -> WorkerPool:
-                return WorkerPool(model, workers, options.limits, options.timeout_s)
+            def pool_of(workers: int) -> PhotoPool:
+                return self.model.pool(workers, options.limits, options.timeout_s)
 
             report = IndexRun(collection, root, pool_of, options, listener).run()
             report.moved_from = moved_from

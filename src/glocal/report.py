@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from glocal.errors import ImageError
 from glocal.photo_index import Index
 from glocal.pictures.report import Report, ReportHit
@@ -37,6 +39,7 @@ def report_of(result: SearchResult, index: Index, command: str) -> Report:
         seconds=result.seconds,
         warnings=tuple(warnings),
         command=command,
+        judged=result.judged,
     )
 
 
@@ -46,7 +49,7 @@ def _report_hit(hit: Match, pixels: Pixels) -> ReportHit:
         rank=hit.rank,
         name=hit.name,
         band=str(hit.band),
-        probability=hit.probability,
+        probability=math.nan if hit.probability is None else hit.probability,
         similarity=hit.similarity,
         inliers=hit.inliers,
         matches=len(found.matches) if found else 0,

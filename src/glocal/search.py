@@ -13,18 +13,19 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from glocal.errors import ConfigError, ImageError, NothingToDo, SpecMismatch
-from glocal.extract.pool import Answer, Request, WorkerPool
+from glocal.errors import ConfigError, ImageError, NothingToDo
+from glocal.extract.batching import ModelSource
+from glocal.extract.compatibility import check_place, check_spec
+from glocal.extract.pool import PIXELS_ONLY, Answer, PhotoPool, Request, WorkerPool
 from glocal.index.exact import ExactIndex, search_blocks
-from glocal.models.catalogue import DEFAULT_MODEL
 from glocal.pictures.files import save_picture
 from glocal.pictures.matches import draw_matches
 from glocal.pictures.view import MatchView
-from glocal.rerank.bands import Band, Calibration
+from glocal.rerank.bands import Band, Calibration, judge
 from glocal.rerank.expansion import expand
 from glocal.rerank.geometric import DEFAULTS, GeometricReranker, VerificationOptions, verify_pair
 from glocal.store.collection import Collection
-from glocal.types import Box, Descriptors, ExtractorSpec, Hit, LocalFeatures, Pixels, Shortlist, Verification
+from glocal.types import Box, Descriptors, Hit, LocalFeatures, Pixels, Shortlist, Verification
 
 RERANKERS = ("geometric", "none")
 MIN_FEATURES = 10
@@ -64,7 +65,7 @@ class Match:
         size: (W, H) of the upright photo in pixels.
         similarity: inner product of the global descriptors; that of the query is expanded by what
             was verified for sure (see `glocal.rerank.expansion`).
-        probability: that it shows the same object, 0 to 1.
+        probability: that it shows the same object, 0 to 1; None where the model has no calibration.
         band: how sure that is.
         verification: the geometry; None where it was not verified.
         view: where the two photos agree; None where it was not verified.
@@ -79,7 +80,7 @@ class Match:
     copies: tuple[str, ...]
     size: tuple[int, int]
     similarity: float
-    probability: float
+    probability: float | None
     band: Band
     verification: Verification | None
     view: MatchView | None
@@ -109,8 +110,11 @@ class Match:
             ConfigError: this hit was not verified, or another file type.
         """
         if self.view is None:
-            raise ConfigError(f"'{self.name}' was not verified, so there is nothing to draw; search with rerank")
-        with WorkerPool(DEFAULT_MODEL) as pool:
+            raise ConfigError(
+                f"'{self.name}' was not verified, so there is nothing to draw. "
+                '→ search with rerank="geometric" and a model that has local features'
+            )
+        with WorkerPool(PIXELS_ONLY) as pool:
             query, target = (read_pixels(pool, path) for path in (self.query.path, self.path))
         save_picture(draw_matches(query, target, self.view), Path(file))
         return Path(file)
@@ -127,6 +131,7 @@ class SearchResult(Sequence[Match]):
         warnings: what the user should know.
         seconds: from the query's file to the hits.
         timing_s: seconds by stage.
+        judged: whether the bands say anything; not so for a model without calibration or local features.
     """
 
     query: Query
@@ -134,6 +139,7 @@ class SearchResult(Sequence[Match]):
     num_searched: int
     warnings: tuple[str, ...]
     timing_s: dict[str, float]
+    judged: bool = True
 
     @property
     def seconds(self) -> float:
@@ -142,7 +148,9 @@ class SearchResult(Sequence[Match]):
 
     @property
     def verdict(self) -> str:
-        """`match`, `uncertain` or `no_match`."""
+        """`match`, `uncertain` or `no_match`; `not_judged` if the bands say nothing."""
+        if not self.judged:
+            return "not_judged"
         bands = {hit.band for hit in self.hits}
         if Band.SAME in bands:
             return "match"
@@ -172,20 +180,20 @@ class PairReport:
 
     Attributes:
         similarity: inner product of the global descriptors.
-        probability: that both show the same object.
+        probability: that both show the same object; None where the model has no calibration.
         band: how sure that is.
-        verification: the geometry.
-        view: where they agree.
+        verification: the geometry; None for a model without local features.
+        view: where they agree; None for a model without local features.
     """
 
     similarity: float
-    probability: float
+    probability: float | None
     band: Band
-    verification: Verification
-    view: MatchView
+    verification: Verification | None
+    view: MatchView | None
 
 
-def read_pixels(pool: WorkerPool, path: Path, longest: int = 1600) -> Pixels:
+def read_pixels(pool: PhotoPool, path: Path, longest: int = 1600) -> Pixels:
     """Decode a photo in a worker: upright RGB, longest side at most `longest`."""
     pixels: Pixels = pool.read(Request(os.fsencode(path), want="pixels", longest=longest)).arrays["pixels"]
     return pixels
@@ -194,12 +202,25 @@ def read_pixels(pool: WorkerPool, path: Path, longest: int = 1600) -> Pixels:
 class Searcher:
     """Searches one collection. Keeps a worker process, and small collections' descriptors, between searches."""
 
-    def __init__(self, collection: Collection, options: VerificationOptions = DEFAULTS) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        options: VerificationOptions = DEFAULTS,
+        model: ModelSource | None = None,
+    ) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            collection: what is searched.
+            options: how candidates are verified.
+            model: what describes the queries; None takes the model that the collection names.
+        """
         self._collection = collection
         self._options = options
-        self._model = collection.spec.model
-        self._calibration = Calibration.load(self._model)
-        self._pool: WorkerPool | None = None
+        self._model = model or ModelSource(collection.model_source)
+        self._verifies = collection.spec.local_dim > 0
+        self._calibration = Calibration.load(collection.spec.model) if self._verifies else None
+        self._pool: PhotoPool | None = None
         self._cached: tuple[int, ExactIndex] | None = None
 
     def close(self) -> None:
@@ -215,11 +236,17 @@ class Searcher:
         self.close()
 
     @property
-    def pool(self) -> WorkerPool:
-        """The worker that reads queries; started on first use, checked against the collection."""
+    def pool(self) -> PhotoPool:
+        """What reads and describes queries; started on first use, checked against the collection."""
         if self._pool is None:
-            self._pool = WorkerPool(self._model)
-            check_spec(self._collection, self._pool.spec())
+            check_place(self._collection, self._model)
+            pool = self._model.pool()
+            try:
+                check_spec(self._collection, pool.spec(), self._model.source)
+            except BaseException:
+                pool.close()
+                raise
+            self._pool = pool
         return self._pool
 
     def search(
@@ -234,14 +261,16 @@ class Searcher:
         Args:
             photo: the query's file.
             topk: most hits to return.
-            rerank: "geometric" verifies the best candidates, "none" leaves them by similarity.
+            rerank: "geometric" verifies the best candidates, "none" leaves them by similarity; a model
+                without local features can only do that.
             box: x, y, width, height of the object in pixels of the upright query.
 
         Raises:
             ImageError: the query cannot be read.
             ConfigError: an argument makes no sense.
             NothingToDo: the collection is empty.
-            SpecMismatch: the collection was made by other weights than those installed.
+            SpecMismatch: the collection was made by other weights than those at hand.
+            WeightsError: the weights that made it are gone.
         """
         if topk < 1:
             raise ConfigError(f"topk must be at least 1, not {topk}")
@@ -265,7 +294,7 @@ class Searcher:
             found = time.perf_counter()
             features: dict[str, LocalFeatures] = {}
             hits = GeometricReranker.order(shortlist, {})
-            if rerank == "geometric" and len(local) >= MIN_FEATURES:
+            if rerank == "geometric" and self._verifies and len(local) >= MIN_FEATURES:
                 hits = self._rerank(extraction.descriptor, local, shortlist, features)
             query = Query(path, answer.size, answer.box, len(local))
             matches = tuple(self._match(hit, query, local, features) for hit in hits[:topk])
@@ -274,7 +303,8 @@ class Searcher:
             "search": found - described,
             "rerank": time.perf_counter() - found,
         }
-        return SearchResult(query, matches, num_searched, self._warnings(query, box), timing)
+        judged = self._calibration is not None
+        return SearchResult(query, matches, num_searched, self._warnings(query, box), timing, judged)
 
     def explain(self, first: str | os.PathLike[str], second: str | os.PathLike[str]) -> PairReport:
         """Compare two photo files.
@@ -291,14 +321,14 @@ class Searcher:
             ImageError: it cannot be read.
             ConfigError: there is no such file.
         """
-        return self._read(photo, None, want="pixels").size
+        return self._read(photo, None, want="pixels", longest=64).size
 
-    def _read(self, path: Path, box: Box | None, want: str = "features") -> Answer:
+    def _read(self, path: Path, box: Box | None, want: str = "features", longest: int | None = None) -> Answer:
         if path.is_dir():
             raise ConfigError(f"{path} is a folder. → glocal index {path}   or name one picture in it")
         if not path.exists():
             raise ConfigError(f"No such picture: {path}")
-        return _read_photo(self.pool, path, want, box)
+        return _read_photo(self.pool, path, want, box, longest)
 
     def _shortlist(self, descriptor: NDArray[np.float32], k: int) -> Shortlist:
         queries = Descriptors(("query",), descriptor[None])
@@ -344,11 +374,11 @@ class Searcher:
         return reranker.order(shortlist, verified | reranker.verify(local, fresh))
 
     def _band(self, hit: Hit) -> Band:
-        return self._calibration.band(self._calibration.probability(hit))
+        return judge(self._calibration, hit)[1]
 
     def _match(self, hit: Hit, query: Query, local: LocalFeatures, features: dict[str, LocalFeatures]) -> Match:
         names = [os.fsdecode(path) for path in self._collection.paths(hit.id)]
-        probability = self._calibration.probability(hit)
+        probability, band = judge(self._calibration, hit)
         return Match(
             rank=hit.rank,
             id=hit.id,
@@ -359,7 +389,7 @@ class Searcher:
             size=self._collection.picture_size(hit.id),
             similarity=hit.similarity,
             probability=probability,
-            band=self._calibration.band(probability),
+            band=band,
             verification=hit.verification,
             view=_view(local, features[hit.id], hit.verification, query.box) if hit.verification else None,
             query=query,
@@ -367,7 +397,12 @@ class Searcher:
 
     def _warnings(self, query: Query, asked: Box | None) -> tuple[str, ...]:
         warnings = []
-        if query.num_features < MIN_FEATURES:
+        model = self._collection.spec.model
+        if not self._verifies:
+            warnings.append(f"{model} has no local features: hits are ordered by similarity, nothing is verified")
+        elif self._calibration is None:
+            warnings.append(f"{model} has no calibration: hits are ordered, but not judged")
+        if self._verifies and query.num_features < MIN_FEATURES:
             warnings.append(
                 f"{query.path.name} has almost no detail ({query.num_features} local features): a plain or "
                 "blurred picture cannot identify an object. Showing look-alikes only."
@@ -379,57 +414,35 @@ class Searcher:
         return tuple(warnings)
 
 
-def _read_photo(pool: WorkerPool, path: Path, want: str = "features", box: Box | None = None) -> Answer:
+def _read_photo(
+    pool: PhotoPool, path: Path, want: str = "features", box: Box | None = None, longest: int | None = None
+) -> Answer:
     """Have a worker read a photo; the error names the file."""
     try:
-        return pool.read(Request(os.fsencode(path.resolve()), want=want, box=box))
+        return pool.read(Request(os.fsencode(path.resolve()), want=want, box=box, longest=longest))
     except ImageError as error:
         raise ImageError(error.code, f"cannot read {path} — {error.detail}") from error
 
 
-def check_spec(collection: Collection, spec: ExtractorSpec) -> None:
-    """Refuse to mix descriptors of two extractors.
-
-    Args:
-        collection: what was stored.
-        spec: the extractor of today.
-
-    Raises:
-        SpecMismatch: the collection was made by another model, weights or preprocessing; both values are named.
-    """
-    differences = collection.spec.differences(spec)
-    if differences:
-        values = "; ".join(
-            f"{name}: index {_short(there)!r}, here {_short(here)!r}" for name, there, here in differences
-        )
-        raise SpecMismatch(
-            f"The index in {collection.directory} was made by another extractor ({values}). They cannot be compared. "
-            "→ use the glocal that made it, or index the folder anew with --index NEW_PLACE"
-        )
-
-
-def _short(value: object) -> object:
-    return value[:12] if isinstance(value, str) else value
-
-
 def compare_photos(
-    pool: WorkerPool,
-    calibration: Calibration,
+    pool: PhotoPool,
+    calibration: Calibration | None,
     first: Path,
     second: Path,
     options: VerificationOptions = DEFAULTS,
 ) -> PairReport:
-    """Compare two photo files: similarity, geometry, verdict.
+    """Compare two photo files: similarity, geometry, verdict; only the similarity for a model without local features.
 
     Raises:
         ImageError: one of them cannot be read.
     """
     query, target = (_read_photo(pool, path).extraction(path.name) for path in (first, second))
     similarity = float(query.descriptor @ target.descriptor)
+    if not pool.spec().local_dim:
+        return PairReport(similarity, None, Band.LOOK_ALIKE, None, None)
     verification = verify_pair(query.local, target.local, options)
-    probability = calibration.probability(Hit("second", 1, similarity, verification))
-    view = _view(query.local, target.local, verification, None)
-    return PairReport(similarity, probability, calibration.band(probability), verification, view)
+    probability, band = judge(calibration, Hit("second", 1, similarity, verification))
+    return PairReport(similarity, probability, band, verification, _view(query.local, target.local, verification, None))
 
 
 def _with(wider: Shortlist, first: Shortlist, verified: Mapping[str, Verification]) -> Shortlist:

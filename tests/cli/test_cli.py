@@ -16,6 +16,7 @@ from glocal.cli.main import VERBS, main
 from glocal.cli.places import data_home
 from glocal.store.collection import Collection
 from tests.conftest import save, texture
+from tests.fakes import FakeNetwork
 
 
 @pytest.fixture
@@ -252,6 +253,77 @@ def test_an_unknown_model_and_an_index_of_another_model_are_refused(indexed, run
     assert "Did you mean rootsift?" in err
 
 
+def test_a_network_is_indexed_searched_and_told_apart(photos, run, install):
+    network = FakeNetwork()
+    place = install(network)
+    code, _, err = run("index", photos, "--model", place, "--device", "cpu", "--batch-size", "2")
+    assert code == 0
+    assert f"Model: fake_net ({place}, on cpu).   Space: up to 7.3 kB in" in err  # 12 numbers and a row each
+    assert install.loaded == [(str(place), "cpu", 2)]
+    code, out, err = run("search", photos / "a/2.jpg", "--index", photos)
+    assert code == 0
+    assert out.startswith("Nearest, not judged (6)\n     -  a/2.jpg ")
+    assert "similarity 1.000" in out
+    assert "fake_net has no local features: hits are ordered by similarity, nothing is verified" in err
+    answer = json.loads(run("search", photos / "a/2.jpg", "--index", photos, "--json")[1])
+    assert answer["verdict"] == "not_judged"
+    assert answer["results"][0]["probability"] is None
+    assert "verification" not in answer["results"][0]
+    assert f"from {place}" in run("info", photos)[1]
+    assert "no local features" in run("info", photos)[1]
+    code, _, err = run("search", photos / "a/2.jpg", "--index", photos, "--model", "dolg-r101")
+    assert code == exits.MISMATCH
+    assert "This index holds fake_net (sha aaaa…) vectors of 12 numbers; you asked for dolg_resnet101" in err
+    moved = install(network, "moved")
+    place.rmdir()
+    code, _, err = run("search", photos / "a/2.jpg", "--index", photos)
+    assert code == exits.MISMATCH
+    assert "--model DIR" in err
+    assert run("search", photos / "a/2.jpg", "--index", photos, "--model", moved)[0] == 0
+
+
+def test_a_network_without_calibration_lists_inliers_and_draws(photos, run, install, tmp_path):
+    place = install(FakeNetwork(local=True))
+    assert run("index", photos, "--model", place, "-q")[0] == 0
+    _, out, err = run("search", photos / "a/2.jpg", "--index", photos, "--html", tmp_path / "report.html")
+    assert out.startswith("Nearest, not judged (6)\n     -  a/2.jpg ")
+    assert " inliers   covers " in out
+    assert "fake_net has no calibration: hits are ordered, but not judged" in err
+    assert "The nearest pictures, not judged." in (tmp_path / "report.html").read_text("utf-8")
+    code, out, err = run(
+        "explain", photos / "a/0.jpg", photos / "copy of 0.jpg", "--model", place, "--out", tmp_path / "m.png"
+    )
+    assert code == 0
+    assert out.startswith("not judged\n  matches ")
+    assert "no calibration" in err
+    assert (tmp_path / "m.png").stat().st_size > 10_000
+
+
+def test_explain_without_local_features_gives_a_similarity_and_draws_nothing(photos, run, install, tmp_path):
+    pair = (photos / "a/0.jpg", photos / "copy of 0.jpg", "--model", install(FakeNetwork()))
+    code, out, err = run("explain", *pair)
+    assert (code, out) == (0, "not judged\n  similarity    1.000\n")
+    assert "no local features" in err
+    answer = json.loads(run("explain", *pair, "--json")[1])
+    assert answer == {"verdict": "not_judged", "probability": None, "similarity": 1.0}
+    code, _, err = run("explain", *pair, "--out", tmp_path / "m.png")
+    assert code == exits.USAGE
+    assert "no match lines to draw. → without --out, or --model rootsift" in err
+
+
+def test_devices_and_batch_sizes_are_checked(photos, run, install):
+    place = install(errors.BackendUnavailable("--device cuda: no such CUDA device"))
+    code, _, err = run("index", photos, "--model", place, "--device", "cuda")
+    assert code == exits.RESOURCE
+    assert "no such CUDA device" in err
+    assert run("index", photos, "--model", place, "--batch-size", "0")[0] == exits.USAGE
+    assert run("index", photos, "--model", place, "--batch-size", "few")[0] == exits.USAGE
+    code, _, err = run("index", photos, "--device", "cuda")
+    assert code == exits.USAGE
+    assert "rootsift is no network" in err
+    assert not (photos / ".glocal").exists()
+
+
 def test_a_second_writer_is_refused_with_the_holder(indexed, run):
     with Collection.open(indexed / ".glocal", writable=True):
         code, _, err = run("index", indexed)
@@ -272,12 +344,19 @@ def test_hostile_names_do_not_reach_the_terminal_raw(tmp_path, run):
 
 
 def test_models_and_doctor_report(run):
-    assert "rootsift  (default)" in run("models")[1]
-    assert json.loads(run("models", "--json")[1])["name"] == "rootsift"
+    assert run("models")[1].startswith("rootsift ")
+    assert "(built in, default)" in run("models")[1]
+    assert "weights       built in" in run("models", "rootsift")[1]
+    card = json.loads(run("models", "dolg-r50", "--json")[1])
+    assert (card["name"], card["dim"], card["local_dim"], card["weights"]) == ("dolg_resnet50", 512, 0, "none")
+    assert card["published"]["roxford_medium"] == 81.20
+    assert "local features of 128" in run("models", "delg_resnet50")[1]
+    assert run("models", "delg-r51")[0] == exits.USAGE
     code, out, _ = run("doctor")
     assert code == 0
     assert "✗" not in out
-    assert out.count("✓") == 7
+    assert out.count("✓") == 8
+    assert "--device auto is" in out
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -8,7 +8,7 @@ import pytest
 
 from glocal.cli.main import main
 from glocal.data.scenes import homography_between, render, write_demo
-from glocal.models.catalogue import create_model
+from glocal.models.rootsift import RootSift
 from glocal.ops.homography import transfer
 from glocal.photo_index import Index
 from glocal.rerank.bands import Band
@@ -43,7 +43,7 @@ def test_every_query_finds_its_scene_first_and_nothing_of_another_scene_as_the_s
 
 
 def test_the_homography_found_between_two_views_is_the_one_they_were_rendered_with():
-    model = create_model("rootsift")
+    model = RootSift()
     first, second = (render("composition", view, size=(640, 480)) for view in (0, 1))
     features = [model.detect(Photo(r.name, r.pixels, (640, 480))) for r in (first, second)]
     found = verify_pair(*features)

@@ -9,7 +9,7 @@ from glocal.data.image import DecodeLimits
 from glocal.errors import BackendUnavailable, ConfigError, ImageError
 from glocal.extract import pool as pool_module
 from glocal.extract.pool import Answer, Request, WorkerPool
-from glocal.models.catalogue import create_model
+from glocal.models.rootsift import RootSift
 from glocal.types import Photo
 from tests.conftest import save, texture
 
@@ -24,7 +24,7 @@ def test_a_worker_gives_what_the_model_gives_in_this_process(tmp_path, one_worke
     pixels = texture(3)
     path = save(tmp_path / "a.png", pixels)
     answer = one_worker.read(Request(os.fsencode(path)))
-    expected = create_model("rootsift").extract(Photo("a", pixels, (320, 240)))
+    expected = RootSift().extract(Photo("a", pixels, (320, 240)))
     got = answer.extraction("a")
     assert np.allclose(got.descriptor, expected.descriptor, atol=1e-6)  # the worker has one BLAS thread
     assert np.array_equal(got.local.keypoints, expected.local.keypoints)
@@ -33,7 +33,7 @@ def test_a_worker_gives_what_the_model_gives_in_this_process(tmp_path, one_worke
 
 
 def test_it_reports_the_spec_of_its_model(one_worker):
-    assert one_worker.spec() == create_model("rootsift").spec
+    assert one_worker.spec() == RootSift().spec
 
 
 def test_a_box_is_cut_out_in_pixels_of_the_upright_picture(tmp_path, one_worker):
@@ -93,6 +93,16 @@ def test_a_photo_that_takes_too_long_costs_its_worker_and_not_the_others(tmp_pat
         assert sorted(r.key for r, o in outcomes if isinstance(o, Answer)) == ["0.png", "1.png", "2.png", "3.png"]
         assert first.poll() is not None
         assert pool._workers[0].process.pid != first.pid
+
+
+def test_the_time_that_the_caller_takes_is_not_the_photos(tmp_path):
+    paths = [save(tmp_path / f"{i}.png", texture(i, 1200, 900)) for i in range(3)]
+    with WorkerPool("none", timeout_s=0.5) as pool:
+        outcomes = []
+        for _, outcome in pool.run([Request(os.fsencode(path), want="pixels") for path in paths]):
+            time.sleep(0.6)  # meanwhile the next pixels, more than a pipe holds, wait half sent
+            outcomes.append(outcome)
+    assert all(isinstance(outcome, Answer) for outcome in outcomes)
 
 
 def test_a_worker_that_dies_is_replaced_and_only_its_photo_is_lost(tmp_path):

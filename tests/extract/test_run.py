@@ -8,7 +8,7 @@ from glocal.data.image import DecodeLimits
 from glocal.errors import ConfigError, NothingToDo, SpecMismatch
 from glocal.extract import run as run_module
 from glocal.extract.run import IndexOptions, Listener
-from glocal.models.catalogue import create_model
+from glocal.models.rootsift import RootSift
 from glocal.photo_index import Index
 from glocal.store.collection import Collection
 from tests.conftest import save, texture
@@ -186,7 +186,7 @@ def test_a_folder_without_pictures_is_nothing_to_do(index, tmp_path):
     ("field", "value"), [("weights", "f" * 64), ("image_size", 640), ("exif", "ignore"), ("scales", (0.5, 1.0))]
 )
 def test_an_index_made_with_other_weights_or_preprocessing_is_refused_with_both_values(tmp_path, photos, field, value):
-    ours = create_model("rootsift").spec
+    ours = RootSift().spec
     Collection.create(tmp_path / "index", dataclasses.replace(ours, **{field: value})).close()
     with Index.open(tmp_path / "index") as index, pytest.raises(SpecMismatch) as caught:
         index.add(photos)

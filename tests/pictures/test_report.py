@@ -167,6 +167,18 @@ def test_an_unverified_hit_claims_no_proof() -> None:
     assert '<details class="why"' not in html
 
 
+def test_hits_that_nobody_judged_are_one_open_list_without_odds() -> None:
+    hits = [dataclasses.replace(hit_of(rank, "look-alike"), probability=float("nan")) for rank in (1, 2)]
+    html = render_report(report_of(*hits, judged=False))
+    assert "<h1>The nearest pictures, not judged.</h1>" in html
+    assert not re.search(r'class="band look-alike"[^>]*>\s*<details><summary>', html)
+    assert html.count('<span class="probability">unknown</span>') == 2
+    assert html.count('<span class="word">Not judged</span>') == 2
+    assert "No picture agrees" not in html
+    assert "15 inliers" in html
+    assert html.count('<details class="why"') == 2
+
+
 def test_a_report_of_twenty_busy_hits_can_be_mailed(tmp_path: Path) -> None:
     pixels = noise(1024, 768)
     hits = [dataclasses.replace(hit_of(rank), pixels=pixels) for rank in range(1, 21)]

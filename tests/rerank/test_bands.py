@@ -6,7 +6,7 @@ import pytest
 
 from glocal.errors import WeightsError
 from glocal.models.catalogue import CATALOGUE
-from glocal.rerank.bands import Band, Calibration
+from glocal.rerank.bands import Band, Calibration, judge
 from glocal.types import Hit, Verification
 
 
@@ -16,7 +16,10 @@ def hit(inliers, matches=60, similarity=0.4, overlap=0.3):
     return Hit("x", 1, similarity, found)
 
 
-@pytest.mark.parametrize("model", CATALOGUE)
+CALIBRATED = [name for name in CATALOGUE if Calibration.load(name) is not None]
+
+
+@pytest.mark.parametrize("model", CALIBRATED)
 def test_more_inliers_never_make_it_less_probable(model):
     calibration = Calibration.load(model)
     probabilities = [calibration.probability(hit(inliers)) for inliers in range(4, 60)]
@@ -46,6 +49,18 @@ def test_the_file_says_what_it_was_fitted_on():
     assert table["measured_on_the_same_pairs"]["same"]["right_above"] > 0
 
 
-def test_a_model_without_calibration_is_named():
-    with pytest.raises(WeightsError, match=r"nothing\.bands\.json"):
-        Calibration.load("nothing")
+def test_a_model_that_nobody_has_calibrated_claims_nothing():
+    assert "rootsift" in CALIBRATED
+    for name in ("nothing", "dolg_resnet50", "../weights/rootsift", "dolg_timm:a/b"):
+        assert Calibration.load(name) is None
+    assert judge(None, hit(40)) == (None, Band.LOOK_ALIKE)
+    calibration = Calibration.load("rootsift")
+    assert judge(calibration, hit(40)) == (calibration.probability(hit(40)), Band.SAME)
+
+
+def test_a_damaged_calibration_is_named(tmp_path, monkeypatch):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/mine.bands.json").write_text("{}")
+    monkeypatch.setattr("glocal.rerank.bands.files", lambda package: tmp_path)
+    with pytest.raises(WeightsError, match=r"mine\.bands\.json"):
+        Calibration.load("mine")

@@ -29,3 +29,10 @@ def test_local_features_survive_the_round_trip(seed, count, length):
 def test_vectors_survive_exactly():
     vectors = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)
     assert np.array_equal(decode_vectors([encode_vector(v) for v in vectors], 7), vectors)
+
+
+def test_no_local_features_of_no_length_survive_the_round_trip():
+    none = np.empty(0, np.float32)
+    local = LocalFeatures("x", (640, 480), np.empty((0, 2), np.float32), np.empty((0, 0), np.float32), none, none)
+    back = decode_local(encode_local(local), "x", (640, 480), 0)
+    assert (len(back), back.descriptors.shape, back.size) == (0, (0, 0), (640, 480))

@@ -81,6 +81,39 @@ def test_what_was_committed_is_there_after_reopening(tmp_path):
         assert rows[b"bad.jpg"].reason == "corrupt"
 
 
+def test_a_model_without_local_features_has_rows_of_none(tmp_path):
+    none = np.empty(0, np.float32)
+    name = f"{1:032x}"
+    local = LocalFeatures(name, (100, 50), np.empty((0, 2), np.float32), np.empty((0, 0), np.float32), none, none)
+    stored = NewContent(name, 1001, (100, 50), 1, Extraction(unit_rows(np.random.default_rng(1), 1, 8)[0], local))
+    spec = dataclasses.replace(SPEC, local_dim=0, max_features=0)
+    with Collection.create(tmp_path / "index", spec) as collection:
+        collection.commit([stored], [row(b"a.jpg", 1)])
+    with Collection.open(tmp_path / "index") as collection:
+        assert collection.spec.local_dim == 0
+        assert len(collection.local_features(name)) == 0
+        assert collection.stored_bytes()["local"] == 0
+        (block,) = collection.descriptors()
+        assert np.array_equal(block.vectors[0], stored.extraction.descriptor)
+
+
+def test_it_remembers_where_its_model_came_from(tmp_path):
+    with Collection.create(tmp_path / "index", SPEC, "/models/mine\udcff") as collection:
+        assert collection.model_source == "/models/mine\udcff"
+        collection.model_source = "/elsewhere"
+    with Collection.open(tmp_path / "index") as collection:
+        assert collection.model_source == "/elsewhere"
+
+
+def test_a_collection_that_does_not_say_so_took_its_model_from_the_catalogue(tmp_path):
+    Collection.create(tmp_path / "index", SPEC).close()
+    with sqlite3.connect(tmp_path / "index" / DATABASE_NAME) as connection:
+        connection.execute("DELETE FROM meta WHERE key = 'model_source'")
+    connection.close()
+    with Collection.open(tmp_path / "index") as collection:
+        assert collection.model_source == "fake"
+
+
 def test_a_name_that_is_not_utf8_is_kept_byte_for_byte(collection):
     collection.commit([content(1)], [row(b"\xff\xfe\n.jpg", 1)])
     assert [r.path for r in collection.catalogue()] == [b"\xff\xfe\n.jpg"]

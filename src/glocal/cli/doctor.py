@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
@@ -35,6 +36,7 @@ def run(options: argparse.Namespace) -> int:
         ("python", lambda: f"{platform.python_version()} at {sys.executable}"),
         ("packages", _packages),
         ("machine", _machine),
+        ("torch", _torch),
         ("formats", _formats),
         ("model", _model),
         ("disk", _disk),
@@ -62,6 +64,23 @@ def _packages() -> str:
 def _machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return f"{len(os.sched_getaffinity(0))} cores, {human_bytes(memory)} of memory, {platform.platform()}"
+
+
+def _torch() -> str:
+    """What networks would run on."""
+    if importlib.util.find_spec("torch") is None:
+        return "not installed: rootsift works, networks need it → pip install 'glocal[torch]'"
+    import torch  # noqa: PLC0415 - takes seconds
+
+    version = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return f"{version}; --device auto is cuda: {', '.join(names)}"
+    if torch.backends.mps.is_available():
+        return f"{version}; --device auto is mps"
+    if torch.version.cuda is None:
+        return f"{version}; --device auto is cpu (this is the CPU build; for a GPU see pytorch.org/get-started)"
+    return f"{version}; --device auto is cpu (no CUDA device was found → nvidia-smi says whether the driver works)"
 
 
 def _formats() -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from glocal.cli import exits
+from glocal.cli.index import DEVICE_HELP
 from glocal.errors import ConfigError
-from glocal.extract.pool import WorkerPool
-from glocal.models.catalogue import DEFAULT_MODEL, find_model
+from glocal.extract.batching import open_pool
+from glocal.models.catalogue import DEFAULT_MODEL
 from glocal.pictures.files import save_picture
 from glocal.pictures.matches import draw_matches
 from glocal.rerank.bands import Band, Calibration
 from glocal.search import PairReport, compare_photos, read_pixels
+from glocal.types import ExtractorSpec
 
 VERDICTS = {
     Band.SAME: "the same object",
@@ -29,7 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("second", metavar="B", help="another picture")
     add("--out", metavar="FILE", help="draw the match lines into a .png, .jpg or .webp")
     add("--outliers", action="store_true", help="draw the matches that do not agree, too")
-    add("--model", default=DEFAULT_MODEL, metavar="NAME", help="see `glocal models` (default: %(default)s)")
+    add(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME|DIR",
+        help="see `glocal models`, or the folder of a network's weights (default: %(default)s)",
+    )
+    add("--device", default="auto", metavar="D", help=DEVICE_HELP)
     add("--json", action="store_true", help="one JSON object on stdout")
 
 
@@ -39,10 +48,17 @@ def run(options: argparse.Namespace) -> int:
     for path in (first, second):
         if not path.is_file():
             raise ConfigError(f"No such picture: {path}")
-    card = find_model(options.model)
-    with WorkerPool(card.name) as pool:
-        report = compare_photos(pool, Calibration.load(card.name), first, second)
-        if options.out:
+    with open_pool(options.model, device=options.device) as pool:
+        spec = pool.spec()
+        if options.out and not spec.local_dim:
+            raise ConfigError(
+                f"{spec.model} has no local features, so there are no match lines to draw. "
+                f"→ without --out, or --model {DEFAULT_MODEL}"
+            )
+        report = compare_photos(pool, Calibration.load(spec.model), first, second)
+        if report.probability is None:
+            print(exits.printable(_why_not_judged(spec)), file=sys.stderr)
+        if report.view is not None and options.out:
             query, target = read_pixels(pool, first), read_pixels(pool, second)
             title = f"{first.name}  and  {second.name}"
             drawn = draw_matches(query, target, report.view, outliers=options.outliers, title=exits.printable(title))
@@ -51,30 +67,42 @@ def run(options: argparse.Namespace) -> int:
     return exits.DONE
 
 
+def _why_not_judged(spec: ExtractorSpec) -> str:
+    if not spec.local_dim:
+        return f"{spec.model} has no local features: it gives a similarity, nothing is verified"
+    return f"{spec.model} has no calibration: the pair is compared, but not judged"
+
+
 def _as_text(report: PairReport, out: str | None) -> str:
     found = report.verification
-    lines = [
-        f"{report.probability:.0%}  {VERDICTS[report.band]}",
-        f"  matches       {len(found.matches)}",
-        f"  inliers       {found.inliers}",
-        f"  overlap       {found.query_overlap:.0%} of A, {found.target_overlap:.0%} of B",
-        f"  similarity    {report.similarity:.3f}",
-    ]
+    lines = ["not judged" if report.probability is None else f"{report.probability:.0%}  {VERDICTS[report.band]}"]
+    if found is not None:
+        lines += [
+            f"  matches       {len(found.matches)}",
+            f"  inliers       {found.inliers}",
+            f"  overlap       {found.query_overlap:.0%} of A, {found.target_overlap:.0%} of B",
+        ]
+    lines.append(f"  similarity    {report.similarity:.3f}")
     if out:
         lines.append(f"  picture       {exits.printable(out)}")
     return "\n".join(lines)
 
 
 def _as_json(report: PairReport) -> dict[str, object]:
-    found = report.verification
-    return {
-        "verdict": str(report.band),
-        "probability": round(report.probability, 4),
+    judged = report.probability is not None
+    fields: dict[str, object] = {
+        "verdict": str(report.band) if judged else "not_judged",
+        "probability": None if report.probability is None else round(report.probability, 4),
         "similarity": round(report.similarity, 4),
-        "matches": len(found.matches),
-        "inliers": found.inliers,
-        "H": None if found.homography is None else found.homography.tolist(),
-        "query_overlap": round(found.query_overlap, 4),
-        "target_overlap": round(found.target_overlap, 4),
-        "target_quad": None if found.target_quad is None else found.target_quad.round(2).tolist(),
     }
+    found = report.verification
+    if found is not None:
+        fields |= {
+            "matches": len(found.matches),
+            "inliers": found.inliers,
+            "H": None if found.homography is None else found.homography.tolist(),
+            "query_overlap": round(found.query_overlap, 4),
+            "target_overlap": round(found.target_overlap, 4),
+            "target_quad": None if found.target_quad is None else found.target_quad.round(2).tolist(),
+        }
+    return fields

@@ -27,9 +27,13 @@ from glocal.models.catalogue import DEFAULT_MODEL
 from glocal.photo_index import Index
 from glocal.progress import BarListener, JsonListener, thousands
 from glocal.store.scan import Changes, FolderScan
+from glocal.types import ExtractorSpec
 
-BYTES_PER_PHOTO = 150_000
-"""For the forecast: 1000 keypoints of 144 bytes and a descriptor; `benchmarks/photos.py` measures it."""
+BYTES_PER_KEYPOINT = 16
+"""Stored beside a local descriptor of one byte per number: x, y, scale, score; `benchmarks/photos.py` measures it."""
+BYTES_PER_ROW = 1000
+"""A photo's names, size and hash, and the database's own."""
+DEVICE_HELP = "where a network runs: auto, cpu, cuda, cuda:1, mps (default: %(default)s)"
 _EXIT_BY_SIGNAL = {signal.SIGINT: exits.INTERRUPTED, signal.SIGTERM: exits.TERMINATED}
 
 
@@ -39,7 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("photos", help="the folder of photos")
     add("--index", metavar="DIR", help="where the index goes (default: .glocal in the folder)")
-    add("--model", metavar="NAME", help=f"see `glocal models` (default: {DEFAULT_MODEL}, or that of the index)")
+    add(
+        "--model",
+        metavar="NAME|DIR",
+        help="see `glocal models`, or the folder of a network's weights "
+        f"(default: {DEFAULT_MODEL}, or that of the index)",
+    )
+    add("--device", default="auto", metavar="D", help=DEVICE_HELP)
+    add(
+        "--batch-size",
+        default="auto",
+        metavar="N",
+        help="photos of one size that go through a network together (default: %(default)s, by the device)",
+    )
     add(
         "--workers",
         type=int,
@@ -82,10 +98,8 @@ def run(options: argparse.Namespace) -> int:
     if not options.index and directory.parent != photos:
         talk.say(f"{photos} is read-only: its index goes to {directory}")
     talk.say(f"Looking at {exits.printable(str(photos))} …")
-    with _open(directory, options.model, photos) as index:
-        listener = (
-            JsonListener() if options.progress == "json" else _Narrator(talk, directory, index.collection.spec.model)
-        )
+    with _open(directory, options, photos) as index:
+        listener = JsonListener() if options.progress == "json" else _Narrator(talk, index)
         stopper = _Stopper(listener, talk)
         try:
             with stopper:
@@ -116,9 +130,9 @@ class _Talk:
 class _Narrator(Listener):
     """Tells what was found before the work, then shows the bar."""
 
-    def __init__(self, talk: _Talk, directory: Path, model: str) -> None:
+    def __init__(self, talk: _Talk, index: Index) -> None:
         self.bar = BarListener()
-        self._talk, self._directory, self._model = talk, directory, model
+        self._talk, self._index = talk, index
 
     def scanned(self, scan: FolderScan, changes: Changes, report: IndexReport) -> None:
         if report.resumed:
@@ -146,17 +160,24 @@ class _Narrator(Listener):
             self.bar.scanned(scan, changes, report)
 
     def _forecast(self, todo: int) -> None:
-        needed = todo * BYTES_PER_PHOTO
-        free = shutil.disk_usage(self._directory).free
+        directory = self._index.directory
+        needed = todo * bytes_per_photo(self._index.collection.spec)
+        free = shutil.disk_usage(directory).free
         if needed > free:
             raise DiskFull(
-                f"This may need about {human_bytes(needed)} in {self._directory}, {human_bytes(free)} are free. "
+                f"This may need about {human_bytes(needed)} in {directory}, {human_bytes(free)} are free. "
                 "→ free some space, or --index /bigdisk/x"
             )
         self._talk.say(
-            f"Model: {self._model} (built in, no download).   Space: up to {human_bytes(needed)} in "
-            f"{exits.printable(str(self._directory))} (free: {human_bytes(free)}).   Ctrl-C is safe."
+            f"Model: {self._described()}.   Space: up to {human_bytes(needed)} in "
+            f"{exits.printable(str(directory))} (free: {human_bytes(free)}).   Ctrl-C is safe."
         )
+
+    def _described(self) -> str:
+        name, model = self._index.collection.spec.model, self._index.model
+        if not model.is_network:
+            return f"{name} (built in, no download)"
+        return f"{name} ({f'{exits.printable(model.source)}, ' if model.is_path else ''}on {model.network().device})"
 
     def advanced(self, done: int, total: int, skipped: int) -> None:
         if not self._talk._quiet:
@@ -190,12 +211,19 @@ class _Stopper(Listener):
             signal.signal(number, handler)  # type: ignore[arg-type]
 
 
-def _open(directory: Path, model: str | None, photos: Path) -> Index:
+def _open(directory: Path, options: argparse.Namespace, photos: Path) -> Index:
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"--index {directory} is a file. → name a folder")
     if not Index.exists(directory) and not _has_pictures(photos):
         raise NothingToDo(_nothing(photos))  # an empty result is never written as success
-    return Index.open_or_create(directory, model)
+    size = options.batch_size
+    batch_size = size if size == "auto" or not size.isdigit() else int(size)
+    return Index.open_or_create(directory, options.model, options.device, batch_size)
+
+
+def bytes_per_photo(spec: ExtractorSpec) -> int:
+    """What one photo takes at most in the index, for the forecast."""
+    return BYTES_PER_ROW + spec.dim * 4 + spec.max_features * (spec.local_dim + BYTES_PER_KEYPOINT)
 
 
 def _conclude(talk: _Talk, report: IndexReport, index: Index, photos: Path) -> None:

@@ -15,6 +15,7 @@ from glocal.errors import REASONS
 from glocal.progress import thousands
 from glocal.store.collection import Collection
 from glocal.store.rows import CatalogueRow
+from glocal.types import ExtractorSpec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,17 +53,19 @@ def _as_text(collection: Collection) -> str:
     counts, sizes, spec = collection.counts(), collection.stored_bytes(), collection.spec
     photos = max(1, counts["contents"])
     last = collection.last_run()
+    source = collection.model_source
     lines = [
         f"index      {exits.printable(str(collection.directory.resolve()))}",
         f"photos     {exits.printable(str(collection.root or 'none yet'))}",
         f"model      {spec.model} (weights sha256 {spec.weights[:12]}…), {spec.dim} numbers per picture",
-        f"           up to {spec.max_features} local features of {spec.local_dim}; "
-        f"pictures reduced to {spec.image_size} px",
+        f"           {_local(spec)}; pictures {_reduced(spec)}",
         f"pictures   {thousands(counts['indexed'])} searchable, {thousands(counts['contents'])} different; "
         f"{thousands(counts['rejected'])} skipped; {thousands(counts['missing'])} missing",
         f"bytes      {human_bytes(sizes['file'])}: {sizes['global'] / photos:,.0f} global and "
         f"{sizes['local'] / photos:,.0f} local per picture",
     ]
+    if source != spec.model:
+        lines.insert(3, f"           from {exits.printable(source)}")
     if last is not None:
         finished, seen = last
         lines.append(
@@ -77,11 +80,22 @@ def _as_text(collection: Collection) -> str:
     return "\n".join(lines)
 
 
+def _local(spec: ExtractorSpec) -> str:
+    if not spec.local_dim:
+        return "no local features"
+    return f"up to {spec.max_features} local features of {spec.local_dim}"
+
+
+def _reduced(spec: ExtractorSpec) -> str:
+    return f"reduced to {spec.image_size} px" if spec.image_size else "as large as they are"
+
+
 def as_json(collection: Collection) -> dict[str, Any]:
     """Everything about a collection, every file included."""
     last = collection.last_run()
     return {
         "model": json.loads(collection.spec.to_json()),
+        "model_source": collection.model_source,
         "counts": collection.counts(),
         "bytes": collection.stored_bytes(),
         "finished": last is not None and last[0],

@@ -1,27 +1,117 @@
-"""The models that can describe photos."""
+"""The models that can describe photos: their names, or the cards of those that fit a pattern."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from glocal.cli import exits
-from glocal.models.catalogue import CATALOGUE, DEFAULT_MODEL
+from glocal.home import installed_model
+from glocal.models.catalogue import (
+    DEFAULT_MODEL,
+    ModelCard,
+    build_classical,
+    canonical_name,
+    create_model,
+    find_model,
+    list_models,
+)
+
+_WIDTH = 13
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
-    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument("pattern", nargs="?", help='which, for example "dolg*"; shows everything known about them')
+    parser.add_argument("--json", action="store_true", help="one JSON object per line, with everything known")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print; returns the exit code."""
-    for card in CATALOGUE.values():
-        fields = {name: getattr(card, name) for name in ("name", "summary", "paper", "licence", "trained_on")}
+    names = list_models(options.pattern or "*") or [canonical_name(options.pattern)]
+    cards = [find_model(name) for name in names]
+    cards.sort(key=lambda card: card.name != DEFAULT_MODEL)
+    for card in cards:
         if options.json:
-            print(json.dumps(fields))
-            continue
-        print(f"{card.name}{'  (default)' if card.name == DEFAULT_MODEL else ''}")
-        for name, value in list(fields.items())[1:]:
-            print(f"  {name.replace('_', ' '):<11} {value}")
+            print(json.dumps(as_json(card)))
+        elif options.pattern is None:
+            print(_line(card))
+        else:
+            print(_as_text(card))
+    if options.pattern is None and not options.json:
+        print('Everything about some of them: glocal models "delg*"   Weights of your own: glocal convert')
     return exits.DONE
+
+
+def as_json(card: ModelCard) -> dict[str, Any]:
+    """Everything known about a model."""
+    dim, local_dim, num_parameters = _measures(card)
+    return {
+        "name": card.name,
+        "summary": card.summary,
+        "paper": card.paper,
+        "licence": card.licence,
+        "trained_on": card.trained_on,
+        "weights": _weights(card),
+        "dim": dim,
+        "local_dim": local_dim,
+        "parameters": num_parameters,
+        "preprocessing": card.preprocessing().to_dict() if card.is_network else None,
+        "published": card.published,
+    }
+
+
+def _measures(card: ModelCard) -> tuple[int, int, int] | tuple[None, None, None]:
+    """Length of the descriptor and of a local one, number of parameters; None where torch is missing."""
+    if not card.is_network:
+        spec = build_classical(card.name).spec
+        return spec.dim, spec.local_dim, 0
+    try:
+        import torch  # noqa: PLC0415 - takes a second or two, and is optional
+    except ImportError:
+        return None, None, None
+    with torch.device("meta"):  # shapes without numbers
+        network = create_model(card.name)
+    dim, local_dim = (int(getattr(network, name, 0)) for name in ("dim", "local_dim"))
+    return dim, local_dim, sum(values.numel() for values in network.parameters())
+
+
+def _weights(card: ModelCard) -> str:
+    """Where its weights are."""
+    if not card.is_network:
+        return "built in"
+    place = installed_model(card.name)
+    return str(place) if place.exists() else "none"
+
+
+def _line(card: ModelCard) -> str:
+    state = {"built in": "built in", "none": "no weights here"}.get(_weights(card), "installed")
+    default = ", default" if card.name == DEFAULT_MODEL else ""
+    return f"{card.name:<20} {exits.printable(card.summary)} ({state}{default})"
+
+
+def _as_text(card: ModelCard) -> str:
+    fields = as_json(card)
+    lines = [card.name]
+    for name in ("summary", "paper", "licence", "trained_on", "weights"):
+        lines.append(f"  {name.replace('_', ' '):<{_WIDTH}} {exits.printable(fields[name])}")
+    local = f", local features of {fields['local_dim']}" if fields["local_dim"] else ", no local features"
+    size = f"; {fields['parameters'] / 1e6:.1f} million parameters" if fields["parameters"] else ""
+    numbers = f"{fields['dim']} numbers{local}{size}" if fields["dim"] else "pip install 'glocal[torch]' to see it"
+    lines.append(f"  {'descriptor':<{_WIDTH}} {numbers}")
+    if card.is_network:
+        how = card.preprocessing()
+        longest = f"longest side {how.image_size} px ({how.resize})" if how.image_size else "full size"
+        lines.append(f"  {'pictures':<{_WIDTH}} {longest}; scales {_numbers(how.scales)}")
+        if how.local_scales and fields["local_dim"]:
+            lines.append(f"  {'':<{_WIDTH}} local features at scales {_numbers(how.local_scales)}")
+    for protocol, value in card.published.items():
+        lines.append(
+            f"  {'published' if protocol == next(iter(card.published)) else '':<{_WIDTH}} {value:5.2f} mAP {protocol}"
+        )
+    return "\n".join(lines)
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)

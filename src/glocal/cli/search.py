@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from glocal.cli import exits
+from glocal.cli.index import DEVICE_HELP
 from glocal.cli.places import find_index
 from glocal.errors import ConfigError
 from glocal.photo_index import Index
@@ -33,7 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the index, or its folder of photos (default: the nearest .glocal, or the last made)",
     )
-    add("--model", metavar="NAME", help="refuse an index made with another model")
+    add(
+        "--model",
+        metavar="NAME|DIR",
+        help="refuse an index made with another model; a folder says where the weights that made it are now",
+    )
+    add("--device", default="auto", metavar="D", help=DEVICE_HELP)
     add("--topk", type=int, default=20, metavar="K", help="most hits to show (default: %(default)s)")
     add("--rerank", choices=RERANKERS, default="geometric", help="how candidates are verified (default: %(default)s)")
     add(
@@ -50,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     """Search; returns the exit code."""
     query = Path(options.query)
     directory = find_index(options.index, Path.cwd(), query.absolute().parent)
-    with Index.open_or_create(directory, options.model) as index:
+    with Index.open(directory, options.model, options.device) as index:
         result = index.search(query, options.topk, options.rerank, parse_box(options.box, query, index))
         for warning in result.warnings:
             print(exits.printable(warning), file=sys.stderr)
@@ -90,6 +96,12 @@ def parse_box(text: str | None, query: Path, index: Index) -> Box | None:
 
 def as_text(result: SearchResult, similar: bool) -> str:
     """The answer in bands, for people."""
+    lines = _in_bands(result, similar) if result.judged else _in_one_list(result)
+    lines.append(f"{thousands(result.num_searched)} pictures searched in {result.seconds:.2f} s")
+    return "\n".join(lines)
+
+
+def _in_bands(result: SearchResult, similar: bool) -> list[str]:
     lines = []
     shown = [Band.SAME, Band.POSSIBLY] + ([Band.LOOK_ALIKE] if similar else [])
     for band in shown:
@@ -100,19 +112,33 @@ def as_text(result: SearchResult, similar: bool) -> str:
     hidden = len(result.band(Band.LOOK_ALIKE))
     if result.verdict == "no_match":
         best = max(result.hits, key=lambda hit: hit.inliers, default=None)
-        candidate = f" (Best candidate {best.inliers} inliers, {best.probability:.0%} probability.)" if best else ""
+        chance = f", {best.probability:.0%} probability" if best and best.probability is not None else ""
+        candidate = f" (Best candidate {best.inliers} inliers{chance}.)" if best else ""
         lines.insert(0, f"No picture shows this object.{candidate}")
     if hidden and not similar:
         lines.append(f"Look-alikes are hidden ({hidden}). Add --similar to see them.")
-    lines.append(f"{thousands(result.num_searched)} pictures searched in {result.seconds:.2f} s")
-    return "\n".join(lines)
+    return lines
+
+
+def _in_one_list(result: SearchResult) -> list[str]:
+    """Nobody has measured what this model's numbers mean, so nothing is hidden and nothing is claimed."""
+    return [f"Nearest, not judged ({len(result)})", *(_line(hit) for hit in result)]
 
 
 def _line(hit: Match) -> str:
     copies = f"   (+ {len(hit.copies)} exact copies)" if hit.copies else ""
-    covers = f"covers {hit.verification.query_overlap:.0%} of your picture" if hit.verification else ""
-    sure = ">99%" if hit.probability > 0.99 else f"{hit.probability:.0%}"  # no estimate is a certainty
-    return f"  {sure:>4}  {exits.printable(hit.name):<44} {hit.inliers:4} inliers   {covers}{copies}".rstrip()
+    found = hit.verification
+    if found is None:
+        proof = f"similarity {hit.similarity:.3f}"
+    else:
+        proof = f"{hit.inliers:4} inliers   covers {found.query_overlap:.0%} of your picture"
+    return f"  {_sure(hit.probability):>4}  {exits.printable(hit.name):<44} {proof}{copies}"
+
+
+def _sure(probability: float | None) -> str:
+    if probability is None:
+        return "-"
+    return ">99%" if probability > 0.99 else f"{probability:.0%}"  # no estimate is a certainty
 
 
 def as_json(result: SearchResult, index: Index) -> dict[str, Any]:
@@ -141,7 +167,7 @@ def _hit_json(hit: Match) -> dict[str, Any]:
         "label": hit.label,
         "copies": list(hit.copies),
         "similarity": round(hit.similarity, 4),
-        "probability": round(hit.probability, 4),
+        "probability": None if hit.probability is None else round(hit.probability, 4),
         "band": str(hit.band),
     }
     found = hit.verification

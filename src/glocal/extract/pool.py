@@ -13,16 +13,19 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from glocal.data.image import LIMITS, DecodeLimits
 from glocal.errors import BackendUnavailable, ConfigError, ImageError
-from glocal.extract.messages import MessageError, unpack
+from glocal.extract.messages import Arrays, MessageError, unpack
 from glocal.types import Box, Extraction, ExtractorSpec, LocalFeatures
 
 TIMEOUT_S = 10.0
+PIXELS_ONLY = "none"
+"""The model of workers that only decode: they load none, and refuse to be asked for features."""
 _START_TIMEOUT_S = 120.0
 _QUEUED = 2  # one request is worked on while the next waits in the pipe
 _READ_BYTES = 1 << 20
@@ -38,7 +41,8 @@ class Request:
         want: "features" or "pixels".
         root: the folder that the file must really lie in; None for no check.
         box: x, y, width, height in pixels of the upright photo; None for the whole.
-        longest: longest side to decode to; None for the model's.
+        longest: longest side to decode to; 0 for the full size, None for the model's.
+        rule: interpolation of that reduction, see `glocal.models.preprocessing.RESIZE_RULES`.
     """
 
     path: bytes
@@ -47,6 +51,7 @@ class Request:
     root: bytes | None = None
     box: Box | None = None
     longest: int | None = None
+    rule: str = "area"
 
     def to_line(self) -> bytes:
         """One line of JSON; bytes that are not UTF-8 travel as lone surrogates."""
@@ -56,6 +61,7 @@ class Request:
             "root": None if self.root is None else os.fsdecode(self.root),
             "box": self.box,
             "longest": self.longest,
+            "rule": self.rule,
         }
         return json.dumps(fields).encode("ascii") + b"\n"
 
@@ -86,12 +92,70 @@ class Answer:
     decode_s: float
     extract_s: float
 
+    @property
+    def photo_size(self) -> tuple[int, int]:
+        """(W, H) in pixels of what was described: the upright photo, or the box if there is one."""
+        return self.size if self.box is None else (round(self.box[2]), round(self.box[3]))
+
     def extraction(self, name: str) -> Extraction:
         """The features; keypoints and size are those of the box if there is one."""
-        size = self.size if self.box is None else (round(self.box[2]), round(self.box[3]))
         names = ("keypoints", "descriptors", "scores", "scales")
-        local = LocalFeatures(id=name, size=size, **{key: self.arrays[key] for key in names})
+        local = LocalFeatures(id=name, size=self.photo_size, **{key: self.arrays[key] for key in names})
         return Extraction(self.arrays["descriptor"], local)
+
+
+def arrays_of(extraction: Extraction) -> Arrays:
+    """The arrays of an `Answer`: what `Answer.extraction` puts together again.
+
+    Raises:
+        ImageError: the descriptor is not finite, or zero.
+    """
+    length = float(np.linalg.norm(extraction.descriptor))
+    if not (np.isfinite(length) and length > 0):
+        raise ImageError("corrupt", "its descriptor is not finite")
+    local = extraction.local
+    return {
+        "descriptor": extraction.descriptor,
+        "keypoints": local.keypoints,
+        "descriptors": local.descriptors,
+        "scores": local.scores,
+        "scales": local.scales,
+    }
+
+
+Outcome = tuple[Request, Answer | ImageError]
+
+
+class PhotoPool(Protocol):
+    """Reads photos and describes them: what indexing and searching need, whichever model does it."""
+
+    def run(self, requests: Iterable[Request]) -> Generator[Outcome, None, None]:
+        """Answer all requests, in the order in which they get done; may be closed early."""
+
+    def read(self, request: Request) -> Answer:
+        """Answer one request, or raise its ImageError."""
+
+    def spec(self) -> ExtractorSpec:
+        """The spec of the model."""
+
+    def close(self) -> None:
+        """End all children."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def read_one(pool: PhotoPool, request: Request) -> Answer:
+    """Answer one request by `run`.
+
+    Raises:
+        ImageError: the photo cannot be read.
+    """
+    ((_, outcome),) = pool.run([request])
+    if isinstance(outcome, ImageError):
+        raise outcome
+    return outcome
 
 
 class _Worker:
@@ -113,11 +177,12 @@ class _Worker:
         os.set_blocking(self.process.stdout.fileno(), False)
         self.pending: deque[Request] = deque()
         self.buffer = bytearray()
+        self.ready = False
         self.spec: ExtractorSpec | None = None
         self.deadline = time.monotonic() + _START_TIMEOUT_S
 
     def send(self, request: Request, timeout_s: float) -> None:
-        if not self.pending and self.spec is not None:
+        if not self.pending and self.ready:
             self.deadline = time.monotonic() + timeout_s
         self.pending.append(request)
         assert self.process.stdin is not None
@@ -149,7 +214,10 @@ class _Worker:
 
 
 class WorkerPool:
-    """Reads photos in `workers` child processes, each with a time limit per photo."""
+    """Reads photos in `workers` child processes, each with a time limit per photo.
+
+    The model is one that needs no network (see `glocal.extract.batching` for those), or `PIXELS_ONLY`.
+    """
 
     def __init__(
         self, model: str, workers: int = 1, limits: DecodeLimits = LIMITS, timeout_s: float = TIMEOUT_S
@@ -182,13 +250,13 @@ class WorkerPool:
             self._end_worker(worker)
         self._selector.close()
 
-    def __enter__(self) -> WorkerPool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def run(self, requests: Iterable[Request]) -> Generator[tuple[Request, Answer | ImageError], None, None]:
+    def run(self, requests: Iterable[Request]) -> Generator[Outcome, None, None]:
         """Answer all requests, in the order in which they get done.
 
         Requests are taken from the iterable only as workers become free. Closing the iterator early is
@@ -207,8 +275,8 @@ class WorkerPool:
                     return
                 wait_s = max(0.0, min(w.deadline for w in self._workers if w.pending) - time.monotonic())
                 for key, _ in self._selector.select(min(wait_s, 1.0)):
-                    yield from self._receive(key.data)
-                yield from self._expire()
+                    yield from self._unhurried(self._receive(key.data))
+                yield from self._unhurried(self._expire())
         finally:
             for worker in [w for w in self._workers if w.pending]:
                 self._end_worker(worker)
@@ -220,22 +288,33 @@ class WorkerPool:
             ImageError: the photo cannot be read.
             ConfigError: the box makes no sense.
         """
-        outcomes = list(self.run([request]))
-        outcome = outcomes[0][1]
-        if isinstance(outcome, ImageError):
-            raise outcome
-        return outcome
+        return read_one(self, request)
 
     def spec(self) -> ExtractorSpec:
-        """The spec of the model that the workers have loaded."""
+        """The spec of the model that the workers have loaded.
+
+        Raises:
+            ConfigError: they only decode.
+        """
         self._start_workers()
         worker = self._workers[0]
-        while worker.spec is None:
+        while not worker.ready:
             self._selector.select(1.0)
             list(self._receive(worker))
             list(self._expire())
             worker = self._workers[0]
+        if worker.spec is None:
+            raise ConfigError("these workers only decode: they have no model")
         return worker.spec
+
+    def _unhurried(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+        """The outcomes; while the caller is busy with one, nobody reads from the workers and no limit runs."""
+        for outcome in outcomes:
+            paused = time.monotonic()
+            yield outcome
+            away_s = time.monotonic() - paused
+            for worker in self._workers:
+                worker.deadline += away_s
 
     def _feed(self, source: Iterator[Request]) -> None:
         for depth in range(_QUEUED):  # first one for each worker, then a second
@@ -246,14 +325,16 @@ class WorkerPool:
                         return
                     worker.send(request, self._timeout_s)
 
-    def _receive(self, worker: _Worker) -> Iterator[tuple[Request, Answer | ImageError]]:
+    def _receive(self, worker: _Worker) -> Iterator[Outcome]:
         alive = worker.read()
         try:
             while (message := unpack(worker.buffer)) is not None:
                 header, arrays = message
                 worker.deadline = time.monotonic() + self._timeout_s
                 if "spec" in header:
-                    worker.spec = ExtractorSpec.from_json(json.dumps(header["spec"]))
+                    worker.ready = True
+                    if header["spec"] is not None:
+                        worker.spec = ExtractorSpec.from_json(json.dumps(header["spec"]))
                     continue
                 yield worker.pending.popleft(), _outcome(header, arrays)
         except (MessageError, IndexError, KeyError, TypeError):
@@ -261,15 +342,15 @@ class WorkerPool:
         if not alive:
             yield from self._replace(worker, "corrupt", "damaged: the decoder crashed on it")
 
-    def _expire(self) -> Iterator[tuple[Request, Answer | ImageError]]:
+    def _expire(self) -> Iterator[Outcome]:
         now = time.monotonic()
-        for worker in [w for w in self._workers if w.deadline < now and (w.pending or w.spec is None)]:
+        for worker in [w for w in self._workers if w.deadline < now and (w.pending or not w.ready)]:
             yield from self._replace(worker, "timeout", f"decoding took longer than {self._timeout_s:g} s")
 
-    def _replace(self, worker: _Worker, code: str, detail: str) -> Iterator[tuple[Request, Answer | ImageError]]:
+    def _replace(self, worker: _Worker, code: str, detail: str) -> Iterator[Outcome]:
         """Put a new worker in the place of one that died; only the photo that it was busy with is to blame."""
         complaint = self._end_worker(worker)
-        if worker.spec is None:
+        if not worker.ready:
             raise BackendUnavailable(f"a worker process could not start: {complaint or 'no reason given'}")
         self._start_workers()
         if worker.pending:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from glocal.data.image import LIMITS, DecodeLimits, read_file
 from glocal.errors import REASONS, ConfigError, ImageError, NothingToDo
-from glocal.extract.pool import TIMEOUT_S, Answer, Request, WorkerPool
+from glocal.extract.pool import TIMEOUT_S, Answer, PhotoPool, Request
 from glocal.store.collection import Collection
 from glocal.store.rows import CatalogueRow, NewContent, RunSummary
 from glocal.store.scan import Changes, FolderScan, FoundFile, compare, scan_folder
@@ -115,7 +115,7 @@ class IndexRun:
         self,
         collection: Collection,
         root: Path,
-        pool_of: Callable[[int], WorkerPool],
+        pool_of: Callable[[int], PhotoPool],
         options: IndexOptions,
         listener: Listener,
     ) -> None:

@@ -1,7 +1,8 @@
 """The child process that reads hostile files: `python -m glocal.extract.worker MODEL LIMITS`.
 
-It takes one JSON request per line on stdin and answers with one message on stdout. It can be killed at
-any moment. Where the system allows it, it can neither write files nor take more than its share of memory.
+MODEL is one that needs no network, or `none` for a process that only decodes. The process takes one JSON
+request per line on stdin and answers with one message on stdout. It can be killed at any moment. Where the
+system allows it, it can neither write files nor take more than its share of memory.
 """
 
 from __future__ import annotations
@@ -16,17 +17,16 @@ import time
 from typing import Any, BinaryIO
 
 import cv2
-import numpy as np
 from PIL import Image
 
 from glocal.data.formats import register_heif
 from glocal.data.image import DecodeLimits, decode, inspect, read_file
-from glocal.errors import ImageError, RetrievalError
+from glocal.errors import ConfigError, ImageError, RetrievalError
 from glocal.extract.messages import Arrays, pack
-from glocal.models.catalogue import create_model
+from glocal.extract.pool import PIXELS_ONLY, arrays_of
+from glocal.models.catalogue import build_classical
 from glocal.ops.coordinates import clip_box
 from glocal.protocols import Extractor
-from glocal.types import Extraction
 
 MEMORY_LIMIT = 3 << 30
 """Address space in bytes: three times what a picture at the pixel limit needs."""
@@ -41,16 +41,20 @@ def _confine(limits: DecodeLimits) -> None:
     cv2.setNumThreads(1)
 
 
-def _answer(request: dict[str, Any], model: Extractor, limits: DecodeLimits) -> tuple[dict[str, Any], Arrays]:
+def _answer(request: dict[str, Any], model: Extractor | None, limits: DecodeLimits) -> tuple[dict[str, Any], Arrays]:
     path = os.fsencode(request["path"])
     started = time.perf_counter()
+    if model is None and request["want"] != "pixels":
+        raise ConfigError("this worker only decodes: it has no model to describe a photo")
     if request.get("root") is not None:
         _check_inside(path, os.fsencode(request["root"]))
     file = read_file(path, limits)
     size, orientation = inspect(file.data, limits)
     box = clip_box(request["box"], size) if request.get("box") else None
-    longest = request.get("longest") or model.spec.image_size
-    photo = decode(file.data, request["path"], longest, limits, box)
+    longest = request.get("longest")
+    if longest is None:
+        longest = 0 if model is None else model.spec.image_size
+    photo = decode(file.data, request["path"], longest, limits, box, rule=request.get("rule", "area"))
     decoded = time.perf_counter()
     header: dict[str, Any] = {
         "content_hash": file.content_hash,
@@ -61,11 +65,11 @@ def _answer(request: dict[str, Any], model: Extractor, limits: DecodeLimits) -> 
         "box": box,
         "decode_s": decoded - started,
     }
-    if request["want"] == "pixels":
+    if model is None or request["want"] == "pixels":
         return header, {"pixels": photo.pixels}
     extraction = model.extract(photo)
     header["extract_s"] = time.perf_counter() - decoded
-    return header, _arrays(extraction)
+    return header, arrays_of(extraction)
 
 
 def _check_inside(path: bytes, root: bytes) -> None:
@@ -75,20 +79,7 @@ def _check_inside(path: bytes, root: bytes) -> None:
         raise ImageError("outside_root")
 
 
-def _arrays(extraction: Extraction) -> Arrays:
-    if not np.isfinite(extraction.descriptor).all():
-        raise ImageError("corrupt", "its descriptor is not finite")
-    local = extraction.local
-    return {
-        "descriptor": extraction.descriptor,
-        "keypoints": local.keypoints,
-        "descriptors": local.descriptors,
-        "scores": local.scores,
-        "scales": local.scales,
-    }
-
-
-def serve(requests: BinaryIO, answers: BinaryIO, model: Extractor, limits: DecodeLimits) -> None:
+def serve(requests: BinaryIO, answers: BinaryIO, model: Extractor | None, limits: DecodeLimits) -> None:
     """Answer requests until stdin ends."""
     for line in requests:
         try:
@@ -109,14 +100,14 @@ def main() -> None:
     """Set the process up, say hello, serve."""
     # Only we may write to the pipe: whatever a library prints goes to /dev/null.
     answers = os.fdopen(os.dup(1), "wb")
-    model = create_model(sys.argv[1])
+    model = None if sys.argv[1] == PIXELS_ONLY else build_classical(sys.argv[1])
     limits = DecodeLimits(**json.loads(sys.argv[2]))
     register_heif()
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
     _confine(limits)
-    hello = json.loads(model.spec.to_json())
+    hello = None if model is None else json.loads(model.spec.to_json())
     answers.write(pack({"spec": hello, "limits": dataclasses.asdict(limits)}, {}))
     answers.flush()
     serve(sys.stdin.buffer, answers, model, limits)

@@ -38,6 +38,7 @@ BANDS = {
     "possibly": ("Possibly", "?", "Some parts agree. Look for yourself."),
     "look-alike": ("Look-alikes", "≈", "Similar at a glance, not shown to be the same."),
 }
+NOT_JUDGED = ("Nearest, not judged", "·", "In the order of the model, which does not say how sure it is.")
 WORDS = {"same": "Same object", "possibly": "Possibly", "look-alike": "Look-alike"}
 
 
@@ -49,7 +50,7 @@ class ReportHit:
         rank: position, from 1.
         name: relative path, any bytes that a file system allows.
         band: "same", "possibly" or "look-alike".
-        probability: that it shows the same object, 0 to 1.
+        probability: that it shows the same object, 0 to 1; NaN where the model has no calibration.
         similarity: inner product of the global descriptors.
         inliers: matches that agree.
         matches: tentative matches.
@@ -90,6 +91,7 @@ class Report:
         seconds: duration of the search.
         warnings: lines for the reader, e.g. that the picture is blurred.
         command: what was typed.
+        judged: whether the bands say anything; else all hits are one list.
     """
 
     query_name: str
@@ -103,6 +105,7 @@ class Report:
     seconds: float
     warnings: tuple[str, ...]
     command: str
+    judged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,7 @@ class _Band:
     symbol: str
     meaning: str
     cards: tuple[_Card, ...]
+    folded: bool
 
 
 def render_report(report: Report) -> str:
@@ -145,8 +149,8 @@ def render_report(report: Report) -> str:
             query_uri=query_uri,
             query_shape=query_shape,
             bands=bands,
-            verdict=_verdict(report.hits),
-            found=any(hit.band == "same" for hit in report.hits),
+            verdict=_verdict(report),
+            found=not report.judged or any(hit.band == "same" for hit in report.hits),
             num_explained=sum(card.why is not None for band in bands for card in band.cards),
         )
     )
@@ -171,9 +175,11 @@ def _environment() -> Environment:
     return environment
 
 
-def _verdict(hits: tuple[ReportHit, ...]) -> str:
-    same = sum(hit.band == "same" for hit in hits)
-    possibly = sum(hit.band == "possibly" for hit in hits)
+def _verdict(report: Report) -> str:
+    same = sum(hit.band == "same" for hit in report.hits)
+    possibly = sum(hit.band == "possibly" for hit in report.hits)
+    if not report.judged:
+        return "The nearest pictures, not judged." if report.hits else "No picture was found."
     if same:
         return "1 picture shows the same object." if same == 1 else f"{thousands(same)} pictures show the same object."
     if possibly:
@@ -190,14 +196,15 @@ def _bands(report: Report) -> tuple[_Band, ...]:
     first = next((id(hit) for hit in proven if hit.band == "same"), None)
     budget = THUMBNAILS_BYTES // max(20, len(report.hits))
     bands = []
-    for key, (title, symbol, meaning) in BANDS.items():
+    for key, words in BANDS.items():
+        title, symbol, meaning = words if report.judged else NOT_JUDGED
         cards = tuple(
             _card(report, hit, symbol, budget, id(hit) in explained, id(hit) == first)
             for hit in report.hits
             if hit.band == key
         )
         if cards:
-            bands.append(_Band(key, title, symbol, meaning, cards))
+            bands.append(_Band(key, title, symbol, meaning, cards, report.judged and key == "look-alike"))
     return tuple(bands)
 
 
@@ -206,7 +213,7 @@ def _card(report: Report, hit: ReportHit, symbol: str, budget: int, explained: b
     if hit.view is not None and hit.band != "look-alike":
         small = draw_quad(small, hit.view, colour=SAME_GREEN if hit.band == "same" else POSSIBLY_AMBER)
     thumbnail, size = data_uri(small, THUMBNAIL_SIDE, budget)
-    word = WORDS[hit.band]
+    word = WORDS[hit.band] if report.judged else "Not judged"
     place = f"Result {hit.rank} of {len(report.hits)}"
     label = f"{place}, {word.lower()}, {percent(hit.probability)}, {readable(hit.name)}"
     why = prove(report.query, hit.pixels, hit.view) if explained and hit.view is not None else None

@@ -47,13 +47,15 @@ class Calibration:
     possibly: float
 
     @classmethod
-    def load(cls, model: str) -> Calibration:
-        """The calibration shipped with a model.
+    def load(cls, model: str) -> Calibration | None:
+        """The calibration shipped with a model; None where nobody has measured one.
 
         Raises:
-            WeightsError: there is none, or it is damaged.
+            WeightsError: it is damaged.
         """
         resource = files("glocal.models").joinpath(f"weights/{model}.bands.json")
+        if "/" in model or not resource.is_file():
+            return None
         try:
             table = json.loads(resource.read_text("utf-8"))["calibration"]
             return cls(**{name: float(value) for name, value in table.items()})
@@ -76,3 +78,11 @@ class Calibration:
         if probability >= self.same:
             return Band.SAME
         return Band.POSSIBLY if probability >= self.possibly else Band.LOOK_ALIKE
+
+
+def judge(calibration: Calibration | None, hit: Hit) -> tuple[float | None, Band]:
+    """Probability and band of a hit; without a calibration nothing is claimed, and it is a look-alike at most."""
+    if calibration is None:
+        return None, Band.LOOK_ALIKE
+    probability = calibration.probability(hit)
+    return probability, calibration.band(probability)

@@ -48,12 +48,13 @@ class Collection:
 
     # ------------------------------------------------------------------ life
     @classmethod
-    def create(cls, directory: Path, spec: ExtractorSpec) -> Collection:
+    def create(cls, directory: Path, spec: ExtractorSpec, model_source: str | None = None) -> Collection:
         """Make an empty collection and open it for writing.
 
         Args:
             directory: where the database goes; made with mode 0700.
             spec: the extractor whose features it will hold.
+            model_source: where that extractor comes from; None for the catalogue.
 
         Raises:
             StoreError: there is one already, or the directory cannot be made.
@@ -74,7 +75,8 @@ class Collection:
             with explained(directory):
                 connection = create_database(directory)
                 with transaction(connection):
-                    connection.execute("INSERT INTO meta VALUES ('spec', ?)", (spec.to_json().encode(),))
+                    meta = {"spec": spec.to_json().encode(), "model_source": os.fsencode(model_source or spec.model)}
+                    connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         except BaseException:
             lock.release()
             raise
@@ -148,6 +150,16 @@ class Collection:
     def root(self, folder: Path) -> None:
         here = os.fsencode(self.directory.resolve())
         self._set_meta("root", os.path.relpath(os.fsencode(folder.resolve()), here))
+
+    @property
+    def model_source(self) -> str:
+        """Where the extractor comes from: a catalogue name, or the absolute path of its weights."""
+        value = self._meta("model_source")
+        return self.spec.model if value is None else os.fsdecode(value)
+
+    @model_source.setter
+    def model_source(self, source: str) -> None:
+        self._set_meta("model_source", os.fsencode(source))
 
     @property
     def labels(self) -> str | None:
