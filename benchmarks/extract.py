@@ -4,8 +4,8 @@
                                  [--threads 1 2] [--rounds 5] [--device cpu]
 
 The plain loop is what the released repositories do with the same network: for every scale resize the float
-picture with OpenCV, normalise, run the network, bring its descriptor to unit norm; the mean at the end; local
-features selected by the same code as ours. Ours folds the batch normalisation and keeps the channels last.
+picture (OpenCV; torch for Token), normalise, run the network, bring its descriptor to unit norm; the mean at the
+end; local features selected by the same code as ours. Ours folds the batch normalisation and keeps the channels last.
 Both take turns on the same picture, round by round; the ratio is the median of the rounds' ratios, and the
 last column says how far the two descriptors are apart. Weights are random: speed does not depend on them.
 """
@@ -40,9 +40,11 @@ def plain_loop(network: nn.Module, rules: Preprocessing, photo: Photo, device: s
     with torch.no_grad():
         for scale in dict.fromkeys((*rules.local_scales, *rules.scales)):
             size = round(width * scale), round(height * scale)
-            level = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
+            level = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR) if rules.level_rule == "size" else pixels
             level = (level - np.array(rules.mean, np.float32)) / np.array(rules.std, np.float32)
             images = torch.from_numpy(np.ascontiguousarray(level.transpose(2, 0, 1)))[None].to(device)
+            if rules.level_rule == "factor" and scale != 1:  # Token and the baselines resize the normalised tensor
+                images = F.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
             output = network(images)
             if scale in rules.scales:
                 vectors.append(F.normalize(output.descriptor if isinstance(output, DelgOutput) else output, dim=1))

@@ -20,6 +20,11 @@ LINE_EVERY_S = 30.0
 RATE_WINDOW_S = 30.0
 
 
+def per_second(rate: float) -> str:
+    """A rate for people: "120 img/s", "0.4 img/s"."""
+    return f"{rate:.0f} img/s" if rate >= 10 else f"{rate:.1f} img/s"
+
+
 def clock(seconds: float) -> str:
     """Seconds as 7:26 or 1:02:05."""
     minutes, rest = divmod(round(seconds), 60)
@@ -40,9 +45,7 @@ class _Rate(ProgressColumn):
         if not speed:
             return Text("…")
         left = (task.remaining or 0) / speed
-        return Text(
-            f"{speed:.0f} img/s   ETA {clock(left)}" if speed >= 10 else f"{speed:.1f} img/s   ETA {clock(left)}"
-        )
+        return Text(f"{per_second(speed)}   ETA {clock(left)}")
 
 
 class BarListener(Listener):
@@ -85,7 +88,7 @@ class BarListener(Listener):
         elif time.monotonic() - self._last_line > LINE_EVERY_S:
             self._last_line = time.monotonic()
             rate = done / (self._last_line - self._started)
-            self._console.print(f"Indexing {shown}   {rate:.0f} img/s   ETA {clock((total - done) / rate)}   {note}")
+            self._console.print(f"Indexing {shown}   {per_second(rate)}   ETA {clock((total - done) / rate)}   {note}")
 
     def finish(self) -> None:
         """Take the bar down; harmless if there is none."""

@@ -111,6 +111,16 @@ def test_what_is_no_folder_is_refused_with_advice(photos, run, make, code, messa
     assert "Traceback" not in err
 
 
+def test_an_index_elsewhere_is_named_in_every_command_to_type_next(photos, run, tmp_path):
+    place = tmp_path / "elsewhere"
+    (photos / "empty.jpg").touch()
+    _, _, err = run("index", photos, "--index", place)
+    assert f"glocal search PICTURE --index {place}" in err
+    assert f"glocal info {place} --skipped" in err
+    assert f"glocal index {photos} --index {place} --retry-skipped" in err
+    assert run("info", place, "--skipped")[0] == 0
+
+
 def test_an_empty_folder_is_nothing_to_do_and_leaves_no_index(tmp_path, run):
     (tmp_path / "Pictur").mkdir()
     save(tmp_path / "Pictures/a.jpg", texture(0))

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import types
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from glocal.models.catalogue import (
     preprocessing_of,
     register_model,
 )
+from glocal.models.cost import cost_of
 from glocal.models.preprocessing import Preprocessing
 
 
@@ -106,6 +108,29 @@ def test_a_model_of_ones_own_works_by_its_name(monkeypatch):
     assert "mean_colour" in list_models()
     with pytest.raises(ConfigError, match="There is a model"):
         register_model(card, Mean)
+
+
+def test_an_installed_package_adds_its_models_by_an_entry_point(monkeypatch):
+    for table in ("CATALOGUE", "_BUILDERS", "_OWN_PREPROCESSING"):
+        monkeypatch.setattr(catalogue, table, dict(getattr(catalogue, table)))
+    card = ModelCard("their-net", "of another package", "none", "MIT", "nothing")
+    point = types.SimpleNamespace(load=lambda: lambda: register_model(card, nn.Identity))
+    monkeypatch.setattr(
+        catalogue.importlib.metadata, "entry_points", lambda group: [point] if group == "glocal.models" else []
+    )
+    catalogue._load_plugins.cache_clear()
+    assert canonical_name("their-net") == "their_net"
+    assert "their_net" in list_models()
+    catalogue._load_plugins.cache_clear()
+
+
+def test_the_cost_of_a_network_is_found_without_running_it():
+    cost = cost_of("gem_resnet50", dim=16)
+    assert (cost.dim, cost.local_dim) == (16, 0)
+    assert cost.num_parameters == 23_508_032 + 2048 * 16 + 16 + 1
+    # ResNet-50 is 4.1 GMAC at 224 x 224 (He et al.); pixels and scales multiply it.
+    pixels = 1024 * 768 * sum(scale**2 for scale in preprocessing_of("gem_resnet50").scales)
+    assert cost.gflop == pytest.approx(2 * 4.1 * pixels / 224**2, rel=0.02)
 
 
 def test_reading_the_table_loads_no_torch():

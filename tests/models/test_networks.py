@@ -22,7 +22,7 @@ NETWORKS = [
     ("delg_resnet50", {"pooled_sum": True, "pooled_unit": False}),
     ("dolg_resnet50", {}),
     ("dolg_resnet50", {"multi_atrous": False, "learn_p": False}),
-    ("token_resnet50", {}),
+    ("token_resnet50", {"resnet": "caffe"}),
     ("token_mobilenetv2", {"tokenizer": "conv", "refine_order": "paper"}),
     ("glocal_resnet50", {}),
     ("glocal_mobilenetv2", {"system": "token", "dim": 128}),

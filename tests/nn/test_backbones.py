@@ -62,6 +62,8 @@ def test_same_padding_gives_half_the_side_rounded_up(side):
 def test_unknown_backbones_and_variants_are_refused():
     with pytest.raises(ConfigError, match="Unknown backbone"):
         create_backbone("vgg16")
+    with pytest.raises(ConfigError, match="mobilenetv2 is no ResNet"):
+        create_backbone("mobilenetv2", "caffe")
     with pytest.raises(ConfigError, match="no ResNet-34"):
         ResNet(34)
     with pytest.raises(ConfigError, match="variant 'slim'"):

@@ -14,33 +14,37 @@ from glocal.models.catalogue import create_model
 class Features(nn.Module):
     """What `timm.create_model(features_only=True)` gives: maps at growing strides."""
 
-    def __init__(self, strides, levels) -> None:
+    def __init__(self, strides, levels, output_fmt="NCHW") -> None:
         super().__init__()
+        self.output_fmt = output_fmt
         kept = [strides[level] for level in levels]
         self.feature_info = types.SimpleNamespace(reduction=lambda: kept, channels=lambda: [2 * each for each in kept])
         self.convolutions = nn.ModuleList(nn.Conv2d(3, 2 * stride, 1, stride) for stride in kept)
 
     def forward(self, images):
-        return [convolution(images) for convolution in self.convolutions]
+        maps = [convolution(images) for convolution in self.convolutions]
+        return [each.movedim(1, 3) for each in maps] if self.output_fmt == "NHWC" else maps
 
 
 @pytest.fixture
 def timm(monkeypatch):
-    strides = {"convnext_tiny": [4, 8, 16, 32], "stem_only": [2, 4]}
+    strides = {"convnext_tiny": [4, 8, 16, 32], "swin_tiny": [4, 8, 16, 32], "stem_only": [2, 4]}
 
     def build(name, features_only, out_indices=None, pretrained=False):
         if name not in strides:
             raise RuntimeError(f"Unknown model ({name})")
         assert features_only
-        return Features(strides[name], out_indices or range(len(strides[name])))
+        order = "NHWC" if name.startswith("swin") else "NCHW"
+        return Features(strides[name], out_indices or range(len(strides[name])), order)
 
     module = types.ModuleType("timm")
     module.create_model = build
     monkeypatch.setitem(sys.modules, "timm", module)
 
 
-def test_a_timm_model_gives_its_maps_at_strides_16_and_32(timm):
-    network = create_model("delg_timm:convnext_tiny").eval()
+@pytest.mark.parametrize("name", ["convnext_tiny", "swin_tiny"])
+def test_a_timm_model_gives_its_maps_at_strides_16_and_32_in_either_order(timm, name):
+    network = create_model(f"delg_timm:{name}").eval()
     assert network.backbone.channels == (32, 64)
     with torch.no_grad():
         output = network(torch.randn(1, 3, 64, 96))

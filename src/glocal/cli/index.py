@@ -25,7 +25,7 @@ from glocal.errors import ConfigError, DiskFull, NothingToDo
 from glocal.extract.run import IndexOptions, IndexReport, Listener
 from glocal.models.catalogue import DEFAULT_MODEL
 from glocal.photo_index import Index
-from glocal.progress import BarListener, JsonListener, thousands
+from glocal.progress import BarListener, JsonListener, per_second, thousands
 from glocal.store.scan import Changes, FolderScan
 from glocal.types import ExtractorSpec
 
@@ -228,6 +228,9 @@ def bytes_per_photo(spec: ExtractorSpec) -> int:
 
 def _conclude(talk: _Talk, report: IndexReport, index: Index, photos: Path) -> None:
     shown = exits.printable(str(photos))
+    elsewhere = index.directory != place_for(photos)
+    place = exits.printable(str(index.directory)) if elsewhere else shown  # what info and search take
+    again = f"{shown} --index {place}" if elsewhere else shown
     if report.stopped:
         safe = report.indexed + report.skipped
         talk.say(
@@ -248,24 +251,24 @@ def _conclude(talk: _Talk, report: IndexReport, index: Index, photos: Path) -> N
     if report.gone - report.moved > 0 and not report.pruned:
         talk.say(
             f"{thousands(report.gone - report.moved)} pictures are missing. They stay in the index, hidden. "
-            f"→ glocal info {shown} --missing, glocal index {shown} --prune to forget them"
+            f"→ glocal info {place} --missing, glocal index {again} --prune to forget them"
         )
     if report.pruned:
         talk.say(f"{thousands(report.pruned)} missing pictures forgotten.")
-    rate = f" in {report.seconds:.1f} s" + (f", {report.done / report.seconds:.0f} img/s" if report.done else "")
+    rate = f" in {report.seconds:.1f} s" + (f", {per_second(report.done / report.seconds)}" if report.done else "")
     talk.say(f"✓ {thousands(report.indexed)} pictures searchable{rate}.")
     if report.skipped:
         reasons = index.collection.rejected_by_reason()
         listed = ", ".join(f"{thousands(count)} {code.replace('_', ' ')}" for code, count in reasons.items())
         talk.say(
-            f"{thousands(report.skipped)} skipped ({listed}).  List: glocal info {shown} --skipped   "
-            f"Retry after repair: glocal index {shown} --retry-skipped"
+            f"{thousands(report.skipped)} skipped ({listed}).  List: glocal info {place} --skipped   "
+            f"Retry after repair: glocal index {again} --retry-skipped"
         )
     talk.say(
         f"  seen {thousands(report.seen)} = indexed {thousands(report.indexed)} + skipped {thousands(report.skipped)}"
         f" + ignored {thousands(report.ignored)} (no pictures by their name)"
     )
-    talk.say(f"Try:  glocal search PICTURE --index {shown}")
+    talk.say(f"Try:  glocal search PICTURE --index {place}")
 
 
 def human_bytes(count: float) -> str:

@@ -13,7 +13,6 @@ from glocal.models.catalogue import (
     ModelCard,
     build_classical,
     canonical_name,
-    create_model,
     find_model,
     list_models,
 )
@@ -45,36 +44,36 @@ def run(options: argparse.Namespace) -> int:
 
 
 def as_json(card: ModelCard) -> dict[str, Any]:
-    """Everything known about a model."""
-    dim, local_dim, num_parameters = _measures(card)
-    return {
+    """Everything known about a model; what takes torch to find out is None without it."""
+    fields = {
         "name": card.name,
         "summary": card.summary,
         "paper": card.paper,
         "licence": card.licence,
         "trained_on": card.trained_on,
         "weights": _weights(card),
-        "dim": dim,
-        "local_dim": local_dim,
-        "parameters": num_parameters,
         "preprocessing": card.preprocessing().to_dict() if card.is_network else None,
         "published": card.published,
     }
+    return fields | _measures(card)
 
 
-def _measures(card: ModelCard) -> tuple[int, int, int] | tuple[None, None, None]:
-    """Length of the descriptor and of a local one, number of parameters; None where torch is missing."""
+def _measures(card: ModelCard) -> dict[str, Any]:
+    """Lengths of the descriptors, parameters, operations."""
     if not card.is_network:
         spec = build_classical(card.name).spec
-        return spec.dim, spec.local_dim, 0
+        return {"dim": spec.dim, "local_dim": spec.local_dim, "parameters": 0, "gflop": None}
     try:
-        import torch  # noqa: PLC0415 - takes a second or two, and is optional
+        from glocal.models.cost import cost_of  # noqa: PLC0415 - takes a second or two, and torch is optional
     except ImportError:
-        return None, None, None
-    with torch.device("meta"):  # shapes without numbers
-        network = create_model(card.name)
-    dim, local_dim = (int(getattr(network, name, 0)) for name in ("dim", "local_dim"))
-    return dim, local_dim, sum(values.numel() for values in network.parameters())
+        return dict.fromkeys(("dim", "local_dim", "parameters", "gflop"))
+    cost = cost_of(card.name)
+    return {
+        "dim": cost.dim,
+        "local_dim": cost.local_dim,
+        "parameters": cost.num_parameters,
+        "gflop": round(cost.gflop, 1),
+    }
 
 
 def _weights(card: ModelCard) -> str:
@@ -97,9 +96,11 @@ def _as_text(card: ModelCard) -> str:
     for name in ("summary", "paper", "licence", "trained_on", "weights"):
         lines.append(f"  {name.replace('_', ' '):<{_WIDTH}} {exits.printable(fields[name])}")
     local = f", local features of {fields['local_dim']}" if fields["local_dim"] else ", no local features"
-    size = f"; {fields['parameters'] / 1e6:.1f} million parameters" if fields["parameters"] else ""
-    numbers = f"{fields['dim']} numbers{local}{size}" if fields["dim"] else "pip install 'glocal[torch]' to see it"
+    numbers = f"{fields['dim']} numbers{local}" if fields["dim"] else "pip install 'glocal[torch]' to see it"
     lines.append(f"  {'descriptor':<{_WIDTH}} {numbers}")
+    if fields["parameters"]:
+        cost = f"{fields['parameters'] / 1e6:.1f} million parameters, {fields['gflop']:,.0f} GFLOP per photo of 4:3"
+        lines.append(f"  {'cost':<{_WIDTH}} {cost}")
     if card.is_network:
         how = card.preprocessing()
         longest = f"longest side {how.image_size} px ({how.resize})" if how.image_size else "full size"

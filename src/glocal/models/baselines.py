@@ -48,10 +48,12 @@ class PooledBackbone(nn.Module):
         return self.describe(self.backbone(images))
 
 
-def pooled_backbone(pooling: str, backbone: str = "resnet50", **options: Any) -> PooledBackbone:
-    """Build a baseline with random weights; the options are those of `PooledBackbone`.
+def pooled_backbone(
+    pooling: str, backbone: str = "resnet50", resnet: str | None = None, **options: Any
+) -> PooledBackbone:
+    """Build a baseline with random weights; `resnet` as in `create_backbone`, the rest as in `PooledBackbone`.
 
     Raises:
         ConfigError: there is no such backbone.
     """
-    return PooledBackbone(create_backbone(backbone), pooling, **options)
+    return PooledBackbone(create_backbone(backbone, resnet), pooling, **options)

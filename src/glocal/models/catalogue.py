@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import fnmatch
+import functools
 import importlib
+import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "rootsift"
 TIMM_PREFIX = "timm:"
+PLUGIN_GROUP = "glocal.models"
+"""Entry points of this group are functions without arguments that call `register_model`."""
 _ALIASES = {"r50": "resnet50", "r101": "resnet101", "mnv2": "mobilenetv2"}
 _THREE_SCALES = (0.70710677, 1.0, 1.4142135)
 _SQRT2_SCALES = (1.0, 2**0.5, 0.5**0.5)
@@ -176,6 +180,9 @@ def register_model(
 ) -> ModelCard:
     """Add a network of your own; from then on its name works wherever a name is asked for.
 
+    For the command line too if your package has an entry point in the group `glocal.models`: a function that
+    calls this.
+
     Args:
         card: says what it is; `builder` may stay empty.
         build: called with the card's options and those of `create_model`; returns a network whose `forward`
@@ -198,6 +205,13 @@ def register_model(
     return card
 
 
+@functools.cache
+def _load_plugins() -> None:
+    """Let installed packages register their models: entry points of the group `glocal.models`, called once."""
+    for point in importlib.metadata.entry_points(group=PLUGIN_GROUP):
+        point.load()()
+
+
 def canonical_name(name: str) -> str:
     """The name in the table: "dolg-r101" -> "dolg_resnet101".
 
@@ -210,6 +224,8 @@ def canonical_name(name: str) -> str:
         return f"{family}_{TIMM_PREFIX}{name[len(family) + 1 + len(TIMM_PREFIX) :]}"
     plain = name.replace("-", "_").lower()
     full = f"{family}_{_ALIASES.get(body.lower(), body.lower())}" if body else plain
+    if full not in CATALOGUE:
+        _load_plugins()
     if full in CATALOGUE:
         return full
     near = difflib.get_close_matches(full, CATALOGUE, n=3, cutoff=0.5)
@@ -232,6 +248,7 @@ def find_model(name: str) -> ModelCard:
 
 def list_models(pattern: str = "*") -> list[str]:
     """Names that fit a shell pattern, such as "dolg*"; hyphens and underscores are the same."""
+    _load_plugins()
     return sorted(name for name in CATALOGUE if fnmatch.fnmatch(name, pattern.replace("-", "_")))
 
 

@@ -100,8 +100,8 @@ def delg(backbone: str = "resnet50", variant: str = "tf", subsample: bool = True
     """
     if variant not in VARIANTS:
         raise ConfigError(f'DELG has no variant "{variant}". Choose from {", ".join(VARIANTS)}.')
-    keras = {"variant": "keras_subsampled" if subsample else "keras"}
-    body = create_backbone(backbone, **(keras if variant == "tf" and backbone.startswith("resnet") else {}))
+    keras = "keras_subsampled" if subsample else "keras"
+    body = create_backbone(backbone, keras if variant == "tf" and backbone.startswith("resnet") else None)
     whole: dict[str, Any] = {name: options.pop(name) for name in ("dim", "learn_p") if name in options}
     if variant == "tf":
         return Delg(body, AutoencoderHead(body.channels[0], **options), **whole)

@@ -77,10 +77,10 @@ class Dolg(nn.Module):
         return self.describe(self.backbone(images))
 
 
-def dolg(backbone: str = "resnet50", **options: Any) -> Dolg:
-    """Build DOLG with random weights; the options are those of `Dolg`.
+def dolg(backbone: str = "resnet50", resnet: str | None = None, **options: Any) -> Dolg:
+    """Build DOLG with random weights; `resnet` as in `create_backbone`, the rest as in `Dolg`.
 
     Raises:
         ConfigError: there is no such backbone.
     """
-    return Dolg(create_backbone(backbone), **options)
+    return Dolg(create_backbone(backbone, resnet), **options)

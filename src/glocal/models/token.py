@@ -102,6 +102,6 @@ class Token(nn.Module):
         return self.describe(self.backbone(images))
 
 
-def token(backbone: str = "resnet50", **options: Any) -> Token:
-    """Build Token with random weights; the options are those of `Token`."""
-    return Token(create_backbone(backbone), **options)
+def token(backbone: str = "resnet50", resnet: str | None = None, **options: Any) -> Token:
+    """Build Token with random weights; `resnet` as in `create_backbone`, the rest as in `Token`."""
+    return Token(create_backbone(backbone, resnet), **options)

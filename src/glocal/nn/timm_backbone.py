@@ -44,8 +44,10 @@ class TimmBackbone(Backbone):
         c4, c5 = self.model.feature_info.channels()
         self.channels = (c4, c5)
         self.min_side = 32
+        order = getattr(self.model, "output_fmt", "NCHW")
+        self._channels_last = getattr(order, "value", order) == "NHWC"  # Swin and its like
 
     def forward(self, images: Tensor) -> FeatureMaps:
         """(B, 3, H, W) normalised RGB -> the maps at stride 16 and 32."""
         c4, c5 = self.model(images)
-        return FeatureMaps(c4, c5)
+        return FeatureMaps(c4.movedim(3, 1), c5.movedim(3, 1)) if self._channels_last else FeatureMaps(c4, c5)
