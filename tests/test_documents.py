@@ -1,5 +1,6 @@
 """The README and the guarantees name what exists."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -8,11 +9,15 @@ import pytest
 import glocal
 from glocal.cli.main import VERBS
 from glocal.errors import REASONS
+from glocal.models import baselines, delg, dolg, token
+from glocal.models import glocal as joint
+from glocal.nn import local_heads
 from tests.conftest import save, texture
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 GUARANTEES = (ROOT / "docs/guarantees.md").read_text("utf-8")
+MODELS = (ROOT / "docs/models.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -26,7 +31,7 @@ def test_every_reason_is_in_the_guarantees(code):
 
 
 def test_links_and_named_test_files_exist():
-    for text, folder in ((README, ROOT), (GUARANTEES, ROOT / "docs")):
+    for text, folder in ((README, ROOT), (GUARANTEES, ROOT / "docs"), (MODELS, ROOT / "docs")):
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (folder / target).exists(), target
         for target in re.findall(r"`(tests/[\w/]+\.py)`", text):
@@ -53,6 +58,21 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     exec(compile(snippet, "README.md", "exec"), scope)
     assert (tmp_path / "why.png").stat().st_size > 10_000
     scope["index"].close()
+
+
+def test_the_python_of_the_models_page_runs(capsys):
+    exec(compile(re.search(r"```python\n(.*?)```", MODELS, re.DOTALL).group(1), "models.md", "exec"), {})
+    assert "torch.Size([2, 256])" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "option", re.findall(r"^\| [^|]+ \| (`.+?) \|", MODELS.split("## Variants")[1].split("##")[0], re.M)
+)
+def test_every_option_of_the_models_page_is_a_parameter_of_a_builder(option):
+    parts = (delg.delg, delg.Delg, dolg.dolg, dolg.Dolg, token.token, token.TokenAggregator, joint.glocal)
+    parts += (baselines.pooled_backbone, local_heads.AutoencoderHead, local_heads.LinearHead)
+    known = {name for part in parts for name in inspect.signature(part).parameters}
+    assert set(re.findall(r"`(\w+)`", option)) <= known
 
 
 def test_the_changelog_names_this_version():
