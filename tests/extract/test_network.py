@@ -120,11 +120,12 @@ class Greedy(nn.Module):
         return F.normalize(images.mean(dim=(2, 3)), dim=1)
 
 
-def test_a_batch_that_does_not_fit_is_halved_for_good():
+def test_a_batch_that_does_not_fit_is_halved_for_good_and_said_so(caplog):
     greedy = NetworkExtractor(Greedy(2), "greedy", preprocessing_of("gem_resnet50"), "f" * 64, "cpu", 16)
     photos = [photo(texture(i, 32, 32), str(i)) for i in range(7)]
     assert len(greedy.extract_batch(photos)) == 7
     assert greedy.batch_size == 1  # 7 were tried, then 3, then 1
+    assert "Not enough memory on cpu for batch 7 at 1024 px; retrying with 3." in caplog.text
     with pytest.raises(BackendUnavailable, match="cpu has not enough memory for one photo"):
         NetworkExtractor(Greedy(0), "greedy", preprocessing_of("gem_resnet50"), "f" * 64, "cpu").extract(photos[0])
 

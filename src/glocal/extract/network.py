@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ from glocal.nn.feature_maps import Backbone
 from glocal.nn.folding import fold_batchnorm
 from glocal.types import Descriptors, Extraction, ExtractorSpec, LocalFeatures, Photo
 
+_LOG = logging.getLogger(__name__)
 _AUTO_BATCH = {"cpu": 1, "mps": 8, "cuda": 32}
 
 
@@ -148,6 +150,13 @@ class NetworkExtractor:
                 f"→ --device cpu, or a model with a smaller image_size in its config.json ({error})"
             ) from error
         self.batch_size = tried // 2
+        _LOG.warning(
+            "Not enough memory on %s for batch %d at %s px; retrying with %d.",
+            self.device,
+            tried,
+            self.spec.image_size or "full",
+            self.batch_size,
+        )
         torch.cuda.empty_cache()
 
     @torch.inference_mode()
