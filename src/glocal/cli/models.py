@@ -103,10 +103,14 @@ def _as_text(card: ModelCard) -> str:
         lines.append(f"  {'cost':<{_WIDTH}} {cost}")
     if card.is_network:
         how = card.preprocessing()
+        mean, std = (_numbers(values if len(set(values)) > 1 else values[:1]) for values in (how.mean, how.std))
+        lines.append(f"  {'colours':<{_WIDTH}} RGB of 0 to 255, minus {mean}, divided by {std}")
         longest = f"longest side {how.image_size} px ({how.resize})" if how.image_size else "full size"
         lines.append(f"  {'pictures':<{_WIDTH}} {longest}; scales {_numbers(how.scales)}")
         if how.local_scales and fields["local_dim"]:
             lines.append(f"  {'':<{_WIDTH}} local features at scales {_numbers(how.local_scales)}")
+        crop = "reduced by the same rule" if how.resize == "area" else "as large as inside the reduced picture"
+        lines.append(f"  {'query box':<{_WIDTH}} cut out, then {crop}")
     for protocol, value in card.published.items():
         lines.append(
             f"  {'published' if protocol == next(iter(card.published)) else '':<{_WIDTH}} {value:5.2f} mAP {protocol}"
@@ -115,4 +119,4 @@ def _as_text(card: ModelCard) -> str:
 
 
 def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:.4g}" for value in values)
+    return ", ".join(f"{value:.5g}" for value in values)

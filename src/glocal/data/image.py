@@ -297,8 +297,7 @@ def resize(pixels: Pixels, longest: float, rule: str = "area") -> Pixels:
         # Not the same as resizing to the sides below: a thumbnail's shorter side is what keeps the aspect best.
         image.thumbnail((max(longest, 1), max(longest, 1)), Image.Resampling.LANCZOS)
         return np.array(image)
-    factor = min(1.0, longest / max(width, height))  # of a fraction of a pixel, which `fit_within` does not take
-    target = max(1, round(width * factor)), max(1, round(height * factor))
+    target = fit_within((width, height), longest)
     if target == (width, height):
         return np.ascontiguousarray(pixels)
     if rule == "bilinear":

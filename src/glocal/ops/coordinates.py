@@ -27,7 +27,7 @@ def rescale(points: NDArray[np.floating], from_size: tuple[int, int], to_size: t
     return ((points + 0.5) * factors - 0.5).astype(np.float32)
 
 
-def fit_within(size: tuple[int, int], longest: int) -> tuple[int, int]:
+def fit_within(size: tuple[int, int], longest: float) -> tuple[int, int]:
     """The size (W, H) of a picture reduced so that its longest side is at most `longest`; never enlarged."""
     width, height = size
     factor = min(1.0, longest / max(width, height))
