@@ -11,14 +11,13 @@ import dataclasses
 import difflib
 import os
 import shutil
-import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from types import FrameType
 
 from glocal.cli import exits
 from glocal.cli.places import place_for, remember
+from glocal.cli.signals import Interruption
 from glocal.data.formats import LOOKED_FOR, heif_decoder_installed, is_picture_name
 from glocal.data.image import LIMITS
 from glocal.errors import ConfigError, DiskFull, NothingToDo
@@ -34,7 +33,6 @@ BYTES_PER_KEYPOINT = 16
 BYTES_PER_ROW = 1000
 """A photo's names, size and hash, and the database's own."""
 DEVICE_HELP = "where a network runs: auto, cpu, cuda, cuda:1, mps (default: %(default)s)"
-_EXIT_BY_SIGNAL = {signal.SIGINT: exits.INTERRUPTED, signal.SIGTERM: exits.TERMINATED}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,10 +98,9 @@ def run(options: argparse.Namespace) -> int:
     talk.say(f"Looking at {exits.printable(str(photos))} …")
     with _open(directory, options, photos) as index:
         listener = JsonListener() if options.progress == "json" else _Narrator(talk, index)
-        stopper = _Stopper(listener, talk)
         try:
-            with stopper:
-                report = index.add(photos, options=how, listener=stopper)
+            with Interruption() as interruption:
+                report = index.add(photos, options=how, listener=_Stopper(listener, interruption))
         except NothingToDo as error:
             raise NothingToDo(_nothing(photos)) from error
         finally:
@@ -112,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
         remember(directory)
         _conclude(talk, report, index, photos)
     if report.stopped:
-        return _EXIT_BY_SIGNAL[stopper.received or signal.SIGINT]
+        return interruption.exit_code
     return exits.PARTIAL if options.strict and report.skipped else exits.DONE
 
 
@@ -185,30 +182,14 @@ class _Narrator(Listener):
 
 
 class _Stopper(Listener):
-    """Passes everything on, and turns the first Ctrl-C or SIGTERM into a clean stop."""
+    """Passes everything on, and stops cleanly after a signal."""
 
-    def __init__(self, inner: Listener, talk: _Talk) -> None:
-        self._inner, self._talk = inner, talk
+    def __init__(self, inner: Listener, interruption: Interruption) -> None:
         self.scanned, self.advanced, self.saved = inner.scanned, inner.advanced, inner.saved  # type: ignore[method-assign]
-        self.received: signal.Signals | None = None
-        self._previous: dict[signal.Signals, object] = {}
+        self._interruption = interruption
 
     def should_stop(self) -> bool:
-        return self.received is not None
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
-            raise KeyboardInterrupt
-        self.received = signal.Signals(number)
-
-    def __enter__(self) -> _Stopper:
-        for number in _EXIT_BY_SIGNAL:
-            self._previous[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        return self._interruption.received is not None
 
 
 def _open(directory: Path, options: argparse.Namespace, photos: Path) -> Index:

@@ -24,6 +24,7 @@ VERBS = {
     "explain": "compare two photos: matches, verdict, picture of the match lines",
     "info": "what an index holds: counts, model, bytes, skipped files",
     "demo": "render a small photo collection, index it, search it, write a report",
+    "train": "train a network from photos with labels, as a recipe says",
     "convert": "turn a released checkpoint into a model for --model",
     "models": "the models that can describe photos",
     "doctor": "check that this installation works",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,9 @@ def top_k(similarities: NDArray[np.float32], ids: Sequence[str], k: int) -> list
     return sorted(candidates.tolist(), key=lambda i: (-similarities[i], ids[i]))[:k]
 
 
-def average_precision(ranked: Sequence[str], positives: Collection[str], junk: Collection[str] = ()) -> float:
+def average_precision(
+    ranked: Sequence[Hashable], positives: Collection[Hashable], junk: Collection[Hashable] = ()
+) -> float:
     """Trapezoidal average precision of the revisited Oxford and Paris benchmarks.
 
     Radenović et al., "Revisiting Oxford and Paris", CVPR 2018. Junk is taken out of the ranking before

@@ -52,6 +52,7 @@ class DataPart:
         path: the folder, file or shards.
         root: where relative paths begin; empty for the place of the list.
         label: webdataset: the field of key.json that names the class.
+        only: fields of key.json (webdataset) or columns (csv) and the values that are taken: {tier = ["A"]}.
         clean: gldv2: train_clean.csv instead of train.csv.
         unlabelled: photos without a label become classes of their own.
         held_back: share of the classes that validation gets and training does not.
@@ -64,6 +65,7 @@ class DataPart:
     path: str = ""
     root: str = ""
     label: str = "group"
+    only: dict[str, Any] = field(default_factory=dict)
     clean: bool = True
     unlabelled: bool = False
     held_back: float = 0.1
