@@ -54,6 +54,18 @@ def test_cosines_of_one_give_finite_gradients():
     assert torch.isfinite(cosine.grad).all()
 
 
+def test_half_precision_keeps_the_gradient_of_a_perfect_descriptor_finite():
+    weight = torch.randn(4, 8, requires_grad=True)
+    features = weight.detach()[:2].clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        cosine = cosines(features.bfloat16().float(), weight)
+        arcface(cosine, torch.tensor([0, 1]), 0.2, 30.0).sum().backward()
+    assert cosine.dtype == torch.float32
+    assert torch.isfinite(features.grad).all()
+    assert torch.isfinite(weight.grad).all()
+    assert cosines(features.bfloat16(), weight).dtype == torch.float32
+
+
 def test_hard_wrong_classes_weigh_more_as_the_state_grows():
     cosine = torch.tensor([[0.5, 0.8, 0.1]], dtype=torch.float64)
     labels = torch.tensor([0])

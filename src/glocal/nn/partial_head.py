@@ -76,7 +76,7 @@ class PartialHead(nn.Module):
         """(B,) int64 -> (S,) int64: their classes and a sample of the others, ascending, each once."""
         scores = torch.rand(len(self.head.weight), generator=self._generator)
         scores[labels] = 2.0  # above all others
-        num = min(labels.unique().numel() + self.num_sampled, len(scores))
+        num = min(int((scores > 1).sum()) + self.num_sampled, len(scores))
         return scores.topk(num, sorted=False).indices.sort().values
 
     def get_extra_state(self) -> Tensor:
@@ -114,11 +114,11 @@ class SubcentreHead(ArcFaceHead):
         if num_centres < 1:
             raise ConfigError(f"a class needs at least 1 centre, not {num_centres}")
         super().__init__(dim, num_classes * num_centres, margin, scale)
-        self.weight = nn.Parameter(self.weight.detach().unflatten(0, (num_classes, num_centres)))
+        self.weight = nn.Parameter(self.weight.detach().view(num_classes, num_centres, dim))
 
     def forward(self, descriptors: Tensor, labels: Tensor) -> Tensor:
         """(B, d) float of any norm, (B,) int64 -> (B, K) logits; without a margin in evaluation."""
         num_classes, num_centres, _ = expect_shape(self.weight, "K k d", "weight")
         all_ = cosines(descriptors, self.weight.flatten(0, 1))  # (B, K k)
-        cosine = all_.unflatten(1, (num_classes, num_centres)).max(dim=2).values  # (B, K)
+        cosine = all_.view(-1, num_classes, num_centres).max(dim=2).values  # (B, K)
         return self._logits(cosine, labels) if self.training else self.scale * cosine

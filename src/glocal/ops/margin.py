@@ -26,7 +26,10 @@ def cosines(features: Tensor, weight: Tensor) -> Tensor:
     """
     _, channels = expect_shape(features, "B d", "features")
     expect_shape(weight, "K d", "weight", d=channels)
-    return F.linear(F.normalize(features, dim=1), F.normalize(weight, dim=1))
+    # Never in half precision: 1 - 1e-6 would round to 1, where the arc cosine has no gradient.
+    with torch.autocast(features.device.type, enabled=False):
+        wide = torch.promote_types(features.dtype, torch.float32)
+        return F.linear(F.normalize(features.to(wide), dim=1), F.normalize(weight.to(wide), dim=1))
 
 
 def arcface(cosine: Tensor, labels: Tensor, margin: float, scale: Tensor | float, eps: float = ACOS_EPS) -> Tensor:

@@ -176,8 +176,7 @@ class RunPart:
         seed: of weights, order and augmentation.
         precision: "float32" or "bfloat16" (mixed).
         channels_last: memory order of maps.
-        compile: use torch.compile.
-        sync_bn: batch statistics over all processes.
+        sync_bn: batch statistics over all processes; with one process, all there is yet, it changes nothing.
         ema: decay of the averaged weights that are validated and saved; 0 for none.
         workers: threads that read and augment photos.
         checkpoint_every_s: seconds between two checkpoints.
@@ -189,7 +188,6 @@ class RunPart:
     seed: int = 0
     precision: str = "float32"
     channels_last: bool = True
-    compile: bool = False
     sync_bn: bool = False
     ema: float = 0.0
     workers: int = 4
