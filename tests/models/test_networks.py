@@ -124,6 +124,21 @@ def test_a_folded_network_is_the_same_function(network):
         assert torch.allclose(plain.attention, fast.attention, rtol=1e-3)
 
 
+def test_modules_of_others_are_not_folded():
+    class Unlike(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+        def forward(self, maps):
+            return self.norm(torch.relu(self.conv(maps)))
+
+    other = Unlike().eval()
+    with torch.no_grad():
+        before = other(images())
+        assert torch.equal(fold_batchnorm(other)(images()), before)
+
+
 def test_state_saved_and_loaded_gives_the_same_numbers(network):
     other = copy.deepcopy(network)
     with torch.no_grad():

@@ -333,7 +333,8 @@ def preprocessing_of(name: str, **options: Any) -> Preprocessing:
     elif family == "dolg":
         published = Preprocessing(scales=_FIVE_SCALES)
     elif family == "glocal":
-        local = LocalSelection(half_pixel=True)
+        subsampled = options.get("resnet") == "keras_subsampled"
+        local = LocalSelection(stride=32 if subsampled else 16, half_pixel=True)
         published = Preprocessing(scales=_THREE_SCALES, local_scales=(0.5, *_THREE_SCALES), local=local)
     else:
         published = Preprocessing(resize="lanczos", scales=_SQRT2_SCALES, level_rule="factor")

@@ -11,8 +11,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 def fold_batchnorm(network: nn.Module) -> nn.Module:
     """Fold, in place, every batch normalisation that follows a convolution; for evaluation only.
 
-    In this package a `BatchNorm2d` that is registered right after a `Conv2d` in the same module normalises
-    that convolution's output; the tests hold every model to it.
+    In `glocal.nn` and in a `Sequential` a `BatchNorm2d` that is registered right after a `Conv2d` normalises that
+    convolution's output; the tests hold every model to it. Modules of others are left as they are.
 
     Args:
         network: in evaluation mode.
@@ -21,9 +21,11 @@ def fold_batchnorm(network: nn.Module) -> nn.Module:
         The same network, whose folded normalisations are identities.
     """
     for module in network.modules():
+        is_ours = isinstance(module, nn.Sequential) or type(module).__module__.startswith("glocal.nn.")
         children = list(module.named_children())
         for (conv_name, conv), (norm_name, norm) in itertools.pairwise(children):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            # Exactly these types: others' subclasses of the normalisation hold an activation, too.
+            if is_ours and type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(module, norm_name, nn.Identity())
     return network
