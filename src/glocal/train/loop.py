@@ -109,7 +109,7 @@ class Trainer:
             raise NothingToDo(f"{data.path}: no photos with labels to train on. → see data.source and data.path")
         torch.manual_seed(recipe.run.seed)
         self.name = canonical_name(recipe.model.name)
-        self.rules = dataclasses.replace(preprocessing_of(self.name, **recipe.model.options))
+        self.rules = preprocessing_of(self.name, **recipe.model.options)
         self.trainee = self._build().to(self.device)
         if recipe.run.channels_last:
             self.trainee.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -167,7 +167,8 @@ class Trainer:
 
     def _make_optimiser(self) -> torch.optim.SGD:
         part = self.recipe.optimiser
-        body = {id(p) for p in self.trainee.network.get_submodule(_body_of(self.trainee.network)).parameters()}
+        network = self.trainee.network
+        body = {id(p) for p in getattr(network, "backbone", network).parameters()}
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for parameter in self.trainee.parameters():
             if parameter.requires_grad:
@@ -335,12 +336,6 @@ def _is_allowed(only: Mapping[str, Sequence[object]], note: Mapping[str, object]
     return all(note.get(key) in values for key, values in only.items())
 
 
-def _body_of(network: nn.Module) -> str:
-    """The name under which the backbone is a submodule."""
-    body = getattr(network, "backbone", None)
-    return next((name for name, module in network.named_modules() if module is body), "")
-
-
 def _keep_frozen(network: nn.Module, prefixes: tuple[str, ...]) -> None:
     """Frozen parts keep the statistics of their normalisations, too."""
     for name, module in network.named_modules():
@@ -358,11 +353,14 @@ def _append(path: Path, row: dict[str, object]) -> None:
 
 
 def _cut_log(path: Path, step: int) -> None:
-    """Drop the lines of steps that will be made again."""
+    """Drop the lines of steps that will be made again; the log is replaced at once."""
     if not path.exists():
         return
     with path.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if (row.get("step") or "").isdigit() and int(row["step"]) <= step]
-    path.unlink()
-    for row in rows:
-        _append(path, dict(row))
+    shorter = path.with_name(f".{path.name}.tmp")
+    with shorter.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, _FIELDS)
+        writer.writeheader()
+        writer.writerows(rows)
+    shorter.replace(path)
