@@ -1,4 +1,4 @@
-"""Where glocal keeps a user's things (XDG base directories)."""
+"""Where glocal keeps a user's things (XDG base directories), and what it brings with it."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def data_home() -> Path:
 def installed_model(name: str) -> Path:
     """The folder where `glocal convert` puts a model of this name, and where its name is looked up."""
     return data_home() / "models" / name
+
+
+def shipped_model(name: str) -> Path:
+    """The folder in the package with the weights of a model of this name; most have none."""
+    return Path(__file__).parent / "models" / "weights" / name

@@ -14,7 +14,7 @@ SOURCE = Path(glocal.__file__).parent
 # A layer imports only from layers below it (further down in this list) or from itself.
 LAYERS = [
     {"cli", "web", "__main__"},
-    {"report", "evaluation"},
+    {"report", "evaluation", "finetune"},
     {"photo_index"},
     {"search"},
     {"progress"},

@@ -27,18 +27,3 @@ def test_its_state_is_given_and_taken_back():
     assert torch.equal(first.network(x), second.network(x))
     with pytest.raises(RuntimeError):
         second.load_state_dict({})
-
-
-def test_a_network_gets_the_average_and_keeps_its_mode_and_gradients():
-    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    average = Average(network, 0.5)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    with torch.no_grad():
-        network[0].weight += 1
-    average.copy_to(network)
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    assert network.training
-    assert network[0].weight.requires_grad
-    with torch.no_grad():
-        network[0].weight += 1
-    assert torch.equal(average.network[0].weight, before["0.weight"])

@@ -220,3 +220,48 @@ def test_a_damaged_photo_is_skipped_and_listed(recipe, tmp_path, photos, capsys)
     assert "object3/2.png" in err
     assert out.strip() == str(tmp_path / "run" / BEST)
     assert "→ glocal index PHOTOS --model" in err
+
+
+def test_a_run_with_a_warm_start_and_a_sampled_classifier_resumes_to_the_same_bytes(recipe, tmp_path):
+    settings = (
+        "model.whitening=0.5",
+        "loss.imprint=true",
+        'loss.head="subcentre"',
+        "loss.num_centres=2",
+        "loss.num_sampled=2",
+        "model.options={dim=8}",
+        "augment.scene=0.5",
+        "run.ema=0.9",
+    )
+    Trainer(recipe(*settings), tmp_path / "straight", "cpu").run()
+    Trainer(recipe(*settings), tmp_path / "resumed", "cpu", StopAfter(3)).run()
+    Trainer(recipe(*settings), tmp_path / "resumed", "cpu").run()
+    assert digest(tmp_path / "straight") == digest(tmp_path / "resumed")
+
+
+@pytest.mark.parametrize("head", ["arcface", "cosface", "curricular", "subcentre"])
+def test_a_sampled_classifier_learns_under_every_head(recipe, tmp_path, head):
+    settings = (f'loss.head="{head}"', "loss.num_sampled=3", "schedule.epochs=8", 'model.name="gem_mobilenetv2"')
+    Trainer(recipe(*settings), tmp_path / "run", "cpu").run()
+    losses = [float(row["loss"]) for row in rows_of(tmp_path / "run")]
+    assert np.mean(losses[-4:]) < np.mean(losses[:4])
+
+
+def test_the_numbers_of_every_step_go_to_tensorboard(recipe, tmp_path):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    Trainer(recipe(), tmp_path / "run", "cpu", StopAfter(2)).run()
+    Trainer(recipe(), tmp_path / "run", "cpu").run()
+    events = reader.EventAccumulator(str(tmp_path / "run/tensorboard"))
+    events.Reload()
+    rows = rows_of(tmp_path / "run")
+    found = events.Scalars("loss")
+    assert [event.step for event in found] == [int(row["step"]) for row in rows]
+    assert [event.value for event in found] == pytest.approx([float(row["loss"]) for row in rows], rel=1e-5)
+
+
+def test_a_compiled_step_is_used_when_asked_for(recipe, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda module: compiled.append(module) or module)
+    trainer = Trainer(recipe("run.compile=true"), tmp_path / "run", "cpu", StopAfter(1))
+    trainer.run()
+    assert compiled == [trainer.trainee]

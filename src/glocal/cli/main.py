@@ -25,6 +25,7 @@ VERBS = {
     "info": "what an index holds: counts, model, bytes, skipped files",
     "demo": "render a small photo collection, index it, search it, write a report",
     "train": "train a network from photos with labels, as a recipe says",
+    "finetune": "adapt a network to a folder of photos, with labels or without",
     "convert": "turn a released checkpoint into a model for --model",
     "models": "the models that can describe photos",
     "doctor": "check that this installation works",

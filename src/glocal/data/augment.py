@@ -8,19 +8,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from glocal.data.crops import Crop, middle, random_crop
+from glocal.data.staging import Staged, stage
 from glocal.errors import ConfigError, ShapeError
 from glocal.types import Pixels
 
 # Principal axes of the colours of ImageNet: rows are R, G, B, columns the axes (DOLG's released code; AlexNet's).
 _AXES = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 _SPREADS = np.array([0.2175, 0.0188, 0.0045])
-_TRIES = 10
 _LEVELS = np.arange(256, dtype=np.float64)[:, None]
 _ERASED = (0.02, 0.2)  # share of the square
 _ERASED_ASPECT = (0.3, 3.3)
-
-Crop = tuple[int, int, int, int]
-"""x, y, width, height in whole pixels of the decoded photo."""
 
 
 def augment(
@@ -37,6 +35,7 @@ def augment(
     perspective: float = 0.0,
     rotation: float = 0.0,
     erase: float = 0.0,
+    scene: float = 0.0,
 ) -> Pixels:
     """A random square view of a photo: crop, mirror image, colours, lighting, covered part, in this order.
 
@@ -54,6 +53,8 @@ def augment(
         perspective: largest move of a corner of the crop, as a share of its side; less than 0.5.
         rotation: largest angle in degrees. What is beyond the photo's border is its mirror image.
         erase: probability that a rectangle of 2 to 20 % is covered with one colour.
+        scene: probability that the crop becomes a facade in a rendered scene (`glocal.data.staging`), instead of
+            being warped.
 
     Returns:
         (S, S, 3) uint8, C-contiguous.
@@ -68,22 +69,52 @@ def augment(
             f"augment.perspective must lie in [0, 0.5) and the hue of augment.jitter in [0, 0.5], "
             f"not {perspective} and {jitter[3]}"
         )
-    crop = _random_crop(pixels.shape[1], pixels.shape[0], rng, area, aspect)
-    if perspective or rotation:
+    crop = random_crop(pixels.shape[1], pixels.shape[0], rng, area, aspect)
+    if scene and rng.random() < scene:
+        square = stage(pixels, crop, size, rng).pixels
+    elif perspective or rotation:
         square = _warp(pixels, crop, size, rng, perspective, rotation)
     else:
         square = _cut(pixels, crop, size, cv2.INTER_LINEAR)
     if rng.random() < flip:
         square = square[:, ::-1]
+    square = _recolour(square, rng, lighting, jitter, jitter_probability)
+    if erase and rng.random() < erase:
+        square = _erase(square, rng)
+    return square
+
+
+def staged_view(
+    pixels: Pixels,
+    size: int,
+    rng: np.random.Generator,
+    *,
+    area: tuple[float, float] = (0.3, 1.0),
+    aspect: tuple[float, float] = (0.75, 1.3333333),
+    lighting: float = 0.0,
+    jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
+    jitter_probability: float = 0.8,
+) -> Staged:
+    """A rendered view of a random crop, whose places in the photo are known; arguments as for `augment`."""
+    _expect(pixels, size)
+    view = stage(pixels, random_crop(pixels.shape[1], pixels.shape[0], rng, area, aspect), size, rng)
+    return view._replace(pixels=_recolour(view.pixels, rng, lighting, jitter, jitter_probability))
+
+
+def _recolour(
+    square: Pixels,
+    rng: np.random.Generator,
+    lighting: float,
+    jitter: tuple[float, float, float, float],
+    jitter_probability: float,
+) -> Pixels:
+    """Other colours, then another light; C-contiguous."""
     if any(jitter) and rng.random() < jitter_probability:
         square = _jitter(square, rng, jitter)
     if lighting:
         # Published in [0, 1] and without bounds; rounded and clipped to bytes here.
         square = _look_up(square, _LEVELS + 255 * (_AXES @ (rng.normal(0, lighting, 3) * _SPREADS)))
-    square = np.ascontiguousarray(square)
-    if erase and rng.random() < erase:
-        square = _erase(square, rng)
-    return square
+    return np.ascontiguousarray(square)
 
 
 def centre_crop(pixels: Pixels, size: int) -> Pixels:
@@ -101,7 +132,7 @@ def centre_crop(pixels: Pixels, size: int) -> Pixels:
         ConfigError: size is not positive.
     """
     _expect(pixels, size)
-    crop = _middle(pixels.shape[1], pixels.shape[0])
+    crop = middle(pixels.shape[1], pixels.shape[0])
     return _cut(pixels, crop, size, cv2.INTER_AREA if crop[2] > size else cv2.INTER_LINEAR)
 
 
@@ -110,28 +141,6 @@ def _expect(pixels: Pixels, size: int) -> None:
         raise ShapeError(f"pixels must be uint8 (H, W, 3), not {pixels.dtype} {pixels.shape}")
     if size < 1:
         raise ConfigError(f"data.image_size must be positive, not {size}")
-
-
-def _middle(width: int, height: int) -> Crop:
-    side = min(width, height)
-    return (width - side) // 2, (height - side) // 2, side, side
-
-
-def _random_crop(
-    width: int, height: int, rng: np.random.Generator, area: tuple[float, float], aspect: tuple[float, float]
-) -> Crop:
-    """The Inception crop as published for DOLG: ten tries, then the middle."""
-    for _ in range(_TRIES):
-        target = rng.uniform(*area) * width * height
-        ratio = rng.uniform(*aspect)
-        # Sides are swapped half of the time, which makes flat and tall crops as frequent as each other; a range that
-        # is not symmetric says that this is not wanted.
-        if rng.random() < 0.5 and aspect[0] <= 1 / ratio <= aspect[1]:
-            ratio = 1 / ratio
-        w, h = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            return int(rng.integers(0, width - w + 1)), int(rng.integers(0, height - h + 1)), w, h
-    return _middle(width, height)
 
 
 def _cut(pixels: Pixels, crop: Crop, size: int, interpolation: int) -> Pixels:

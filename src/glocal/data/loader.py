@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from glocal.data.image import decode
 from glocal.data.labelled import LabelledPhotos
 from glocal.data.sampler import epoch_order
+from glocal.data.staging import Staged
 from glocal.errors import ConfigError, ImageError, ShapeError
 from glocal.types import Pixels
 
-Transform = Callable[[Pixels, np.random.Generator], Pixels]
-"""(H, W, 3) uint8 RGB and the sample's own generator -> (S, S, 3) uint8."""
+Transform = Callable[[Pixels, np.random.Generator], Pixels | Staged]
+"""(H, W, 3) uint8 RGB and the sample's own generator -> (S, S, 3) uint8, or that with the places that it shows."""
 
 _AHEAD = 4  # batches that are decoded before they are asked for
 _TRIES = 10  # damaged photos in a row before the run stops
@@ -34,14 +35,17 @@ class Batch:
     """What one step sees.
 
     Attributes:
-        images: (B, S, S, 3) uint8 RGB.
+        images: (B, S, S, 3) uint8 RGB; views of one photo stand together.
         labels: (B,) int64.
         wait_s: seconds that the caller waited for it.
+        places: (B, n, n, 2) float32, the places in the photo, x and y in its pixels, that a grid of the view shows, NaN
+            where none; None where the transform does not tell them.
     """
 
     images: Pixels
     labels: NDArray[np.int64]
     wait_s: float
+    places: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class BatchLoader:
 
     Args:
         photos: all of the training photos, the same in every process.
-        batch_size: B, of this process.
+        batch_size: B, of this process: views, not photos.
         size: S, side in pixels.
         transform: makes (S, S, 3) of a photo; runs in several threads at once.
         seed: of order and augmentation, 0 or more.
@@ -68,6 +72,8 @@ class BatchLoader:
         rank: number of this process.
         world: number of processes; this one takes the places rank, rank + world … of the order.
         max_damaged: largest share of damaged photos among those seen.
+        views: of every photo, each made by the transform anew.
+        stride: pixels between the places of a view that a batch tells; 0 for none. Needs a transform that gives them.
 
     Attributes:
         damaged: source and reason of each damaged photo, once; a continued run puts those of its past here.
@@ -88,7 +94,11 @@ class BatchLoader:
         rank: int = 0,
         world: int = 1,
         max_damaged: float = 0.001,
+        views: int = 1,
+        stride: int = 0,
     ) -> None:
+        if batch_size % views:
+            raise ConfigError(f"a batch of {batch_size} cannot hold {views} views of every photo → run.batch_size")
         if min(batch_size, size, workers) < 1 or seed < 0:
             raise ConfigError(
                 f"batch size, image size and workers must be 1 or more and the seed 0 or more, "
@@ -100,11 +110,12 @@ class BatchLoader:
         self._photos, self._batch_size, self._size, self._transform = photos, batch_size, size, transform
         self._seed, self._balanced, self._workers = seed, balanced, workers
         self._rank, self._world, self._max_damaged = rank, world, max_damaged
+        self._views, self._stride = views, stride
 
     @property
     def num_batches(self) -> int:
         """Batches per epoch; the last, partial one is dropped."""
-        return len(self._photos) // self._world // self._batch_size
+        return len(self._photos) // self._world // (self._batch_size // self._views)
 
     def batches(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
         """The batches of an epoch from number `first` on; closing the iterator ends its threads.
@@ -120,36 +131,49 @@ class BatchLoader:
         with warnings.catch_warnings():
             threads = ThreadPoolExecutor(self._workers, thread_name_prefix="glocal-loader")
             try:
-                pending: deque[tuple[Pixels, list[Future[_Outcome]]]] = deque()
+                pending: deque[tuple[Pixels, NDArray[np.float32] | None, list[Future[_Outcome]]]] = deque()
                 begun = first
                 for number in range(first, self.num_batches):
                     while begun < min(number + 1 + _AHEAD, self.num_batches):
                         pending.append(self._begin(threads, order, epoch, begun))
                         begun += 1
-                    images, futures = pending.popleft()
+                    images, places, futures = pending.popleft()
                     started = time.perf_counter()
                     outcomes = [future.result() for future in futures]
                     wait_s = time.perf_counter() - started
                     self._judge(outcomes, epoch, number)
-                    yield Batch(images, np.array([outcome.label for outcome in outcomes], np.int64), wait_s)
+                    labels = np.repeat(np.array([outcome.label for outcome in outcomes], np.int64), self._views)
+                    yield Batch(images, labels, wait_s, places)
             finally:
                 threads.shutdown(wait=True, cancel_futures=True)
 
     def _begin(
         self, threads: ThreadPoolExecutor, order: NDArray[np.int64], epoch: int, number: int
-    ) -> tuple[Pixels, list[Future[_Outcome]]]:
+    ) -> tuple[Pixels, NDArray[np.float32] | None, list[Future[_Outcome]]]:
         """Start a batch; its images are there when all of its futures are."""
         images = np.empty((self._batch_size, self._size, self._size, 3), np.uint8)
-        first = number * self._batch_size
-        positions = [(first + place) * self._world + self._rank for place in range(self._batch_size)]
-        futures = [
-            threads.submit(self._fill, image, order, epoch, position)
-            for image, position in zip(images, positions, strict=True)
-        ]
-        return images, futures
+        places = None
+        if self._stride:
+            cells = -(-self._size // self._stride)
+            places = np.empty((self._batch_size, cells, cells, 2), np.float32)
+        count = self._batch_size // self._views
+        futures = []
+        for i in range(count):
+            mine = slice(i * self._views, (i + 1) * self._views)
+            position = (number * count + i) * self._world + self._rank
+            told = None if places is None else places[mine]
+            futures.append(threads.submit(self._fill, images[mine], told, order, epoch, position))
+        return images, places, futures
 
-    def _fill(self, image: Pixels, order: NDArray[np.int64], epoch: int, position: int) -> _Outcome:
-        """Put the photo of a position, or the next good one, into the batch."""
+    def _fill(
+        self,
+        images: Pixels,
+        places: NDArray[np.float32] | None,
+        order: NDArray[np.int64],
+        epoch: int,
+        position: int,
+    ) -> _Outcome:
+        """Put views of the photo of a position, or of the next good one, into the batch."""
         damaged = []
         for step in range(min(_TRIES, len(order))):
             i = int(order[(position + step) % len(order)])
@@ -159,14 +183,25 @@ class BatchLoader:
             except ImageError as error:
                 damaged.append((source, error.detail))
                 continue
-            changed = self._transform(pixels, np.random.default_rng([self._seed, epoch, position]))
-            if changed.shape != image.shape or changed.dtype != np.uint8:
-                raise ShapeError(
-                    f"the transform must give uint8 {image.shape}, not {changed.dtype} {tuple(changed.shape)}"
-                )
-            image[...] = changed
+            for view, image in enumerate(images):
+                seed = [self._seed, epoch, position] + [view] * (view > 0)
+                told = None if places is None else places[view]
+                self._put(self._transform(pixels, np.random.default_rng(seed)), image, told)
             return _Outcome(int(self._photos.labels[i]), tuple(damaged))
         return _Outcome(-1, tuple(damaged))
+
+    def _put(self, changed: Pixels | Staged, image: Pixels, places: NDArray[np.float32] | None) -> None:
+        """One view into its place of the batch."""
+        if isinstance(changed, Staged):
+            if places is not None:
+                grid = slice(None, None, self._stride)
+                places[...] = np.where(changed.visible[grid, grid, None], changed.where[grid, grid], np.nan)
+            changed = changed.pixels
+        elif places is not None:
+            raise ShapeError("the transform must tell the places that a view shows")
+        if changed.shape != image.shape or changed.dtype != np.uint8:
+            raise ShapeError(f"the transform must give uint8 {image.shape}, not {changed.dtype} {tuple(changed.shape)}")
+        image[...] = changed
 
     def _judge(self, outcomes: list[_Outcome], epoch: int, number: int) -> None:
         """List what was damaged in a batch; raise if that is too much of what was seen up to it."""
@@ -177,7 +212,8 @@ class BatchLoader:
                     known.add(source)
                     self.damaged.append((source, reason))
         # Counted from the beginning of the run, so that a continued run judges as one that was not interrupted.
-        seen = min((epoch * self.num_batches + number + 1) * self._batch_size, len(self._photos))
+        photos = self._batch_size // self._views
+        seen = min((epoch * self.num_batches + number + 1) * photos, len(self._photos))
         can_judge = seen >= _MANY_SEEN or len(self.damaged) >= _FEW_DAMAGED
         too_many = can_judge and len(self.damaged) > self._max_damaged * seen
         if too_many or any(outcome.label < 0 for outcome in outcomes):

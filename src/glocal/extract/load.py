@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from glocal.errors import WeightsError
+from glocal.errors import ConfigError, WeightsError
 from glocal.extract.batching import resolve_source
-from glocal.home import installed_model
+from glocal.home import installed_model, shipped_model
 from glocal.models.catalogue import build_classical, find_model, require_torch
 from glocal.protocols import Extractor
 
@@ -37,13 +37,30 @@ def load(source: str | os.PathLike[str], device: str = "auto", batch_size: int |
     if not card.is_network:
         extractor: Extractor = build_classical(card.name)
         return extractor
-    place = installed_model(card.name)
-    if not place.exists():
+    return _load_folder(model_folder(card.name), device, batch_size)
+
+
+def model_folder(source: str | os.PathLike[str]) -> Path:
+    """Where the weights of a network lie: a folder of one's own, the installed ones, or those of the package.
+
+    Raises:
+        ConfigError: there is no such model, or it is no network.
+        WeightsError: it has no weights here.
+    """
+    source = resolve_source(source)
+    if os.path.isabs(source):
+        return Path(source)
+    card = find_model(source)
+    if not card.is_network:
+        raise ConfigError(f"{card.name} is no network. → glocal models lists those that are")
+    installed, shipped = installed_model(card.name), shipped_model(card.name)
+    place = next((place for place in (installed, shipped) if place.exists()), None)
+    if place is None:
         raise WeightsError(
-            f"{card.name} has no weights here: none come with the package, and none are installed in {place}. "
+            f"{card.name} has no weights here: none come with the package, and none are installed in {installed}. "
             f"→ glocal convert CHECKPOINT --as {card.name.replace('_', '-')}"
         )
-    return _load_folder(place, device, batch_size)
+    return place
 
 
 def _load_folder(place: Path, device: str, batch_size: int | str) -> Extractor:

@@ -57,6 +57,7 @@ class Delg(nn.Module):
         dim: D of the global descriptor.
         learn_p: train the exponent of GeM.
         unit_before_whitening: bring the pooled map to unit norm first.
+        local_gradient: let a gradient of the local descriptors reach the backbone; see `glocal.models.glocal.Glocal`.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Delg(nn.Module):
         dim: int = 2048,
         learn_p: bool = False,
         unit_before_whitening: bool = False,
+        local_gradient: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -74,6 +76,7 @@ class Delg(nn.Module):
         self.local_head = local_head
         self.dim, self.local_dim = dim, local_head.local_dim
         self._unit_before_whitening = unit_before_whitening
+        self._local_gradient = local_gradient
 
     def forward(self, images: Tensor) -> DelgOutput:
         """(B, 3, H, W) normalised RGB -> global descriptors and local maps."""
@@ -82,7 +85,8 @@ class Delg(nn.Module):
         if self._unit_before_whitening:
             pooled = F.normalize(pooled, dim=1)
         descriptor = F.normalize(self.whiten(pooled), dim=1)  # (B, D)
-        shallow = c4.detach()  # the local losses must not reach the backbone (section 3.4)
+        # The local losses must not reach the backbone (section 3.4).
+        shallow = c4 if self._local_gradient else c4.detach()
         return DelgOutput(descriptor, *self.local_head(shallow))
 
 
@@ -93,7 +97,7 @@ def delg(backbone: str = "resnet50", variant: str = "tf", subsample: bool = True
         backbone: see `glocal.nn.backbone.create_backbone`.
         variant: "tf", "torch" or "token", the columns of the table above.
         subsample: `tf` on a ResNet: S at stride 32 (`block3_strides`), as it was trained.
-        **options: `dim`, `learn_p`; the rest goes to the local head.
+        **options: `dim`, `learn_p`, `local_gradient`; the rest goes to the local head.
 
     Raises:
         ConfigError: there is no such variant or backbone.
@@ -102,7 +106,9 @@ def delg(backbone: str = "resnet50", variant: str = "tf", subsample: bool = True
         raise ConfigError(f'DELG has no variant "{variant}". Choose from {", ".join(VARIANTS)}.')
     keras = "keras_subsampled" if subsample else "keras"
     body = create_backbone(backbone, keras if variant == "tf" and backbone.startswith("resnet") else None)
-    whole: dict[str, Any] = {name: options.pop(name) for name in ("dim", "learn_p") if name in options}
+    whole: dict[str, Any] = {
+        name: options.pop(name) for name in ("dim", "learn_p", "local_gradient") if name in options
+    }
     if variant == "tf":
         return Delg(body, AutoencoderHead(body.channels[0], **options), **whole)
     if variant == "torch":

@@ -29,13 +29,18 @@ class Glocal(nn.Module):
         system: the network of the global descriptor; its backbone is shared.
         local_dim: d of the local descriptors.
         hidden: width of the attention.
+        local_gradient: let a gradient of the local descriptors reach the backbone. Of the losses, the one of
+            `glocal.train.correspondence` has such a gradient; those of DELG never reach the backbone.
     """
 
-    def __init__(self, system: Dolg | Token, local_dim: int = 128, hidden: int = 512) -> None:
+    def __init__(
+        self, system: Dolg | Token, local_dim: int = 128, hidden: int = 512, local_gradient: bool = False
+    ) -> None:
         super().__init__()
         self.system = system
         self.local_head = AutoencoderHead(self.backbone.channels[0], local_dim, hidden)
         self.dim, self.local_dim = system.dim, local_dim
+        self._local_gradient = local_gradient
 
     @property
     def backbone(self) -> Backbone:
@@ -46,11 +51,16 @@ class Glocal(nn.Module):
         """(B, 3, H, W) normalised RGB -> global descriptors and local maps."""
         maps = self.backbone(images)
         descriptor = self.system.describe(maps)  # (B, D)
-        return DelgOutput(descriptor, *self.local_head(maps.c4.detach()))
+        return DelgOutput(descriptor, *self.local_head(maps.c4 if self._local_gradient else maps.c4.detach()))
 
 
 def glocal(
-    backbone: str = "resnet50", system: str = "dolg", local_dim: int = 128, local_hidden: int = 512, **options: Any
+    backbone: str = "resnet50",
+    system: str = "dolg",
+    local_dim: int = 128,
+    local_hidden: int = 512,
+    local_gradient: bool = False,
+    **options: Any,
 ) -> Glocal:
     """Build glocal with random weights.
 
@@ -59,6 +69,7 @@ def glocal(
         system: "dolg" or "token".
         local_dim: d of the local descriptors.
         local_hidden: width of the attention.
+        local_gradient: see `Glocal`.
         **options: those of the system.
 
     Raises:
@@ -66,4 +77,4 @@ def glocal(
     """
     if system not in SYSTEMS:
         raise ConfigError(f'glocal has no system "{system}". Choose from {", ".join(SYSTEMS)}.')
-    return Glocal(SYSTEMS[system](backbone, **options), local_dim, local_hidden)
+    return Glocal(SYSTEMS[system](backbone, **options), local_dim, local_hidden, local_gradient)

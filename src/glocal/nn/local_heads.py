@@ -65,9 +65,13 @@ class AutoencoderHead(nn.Module):
         self._pooled_sum, self._pooled_unit = pooled_sum, pooled_unit
 
     def forward(self, shallow: Tensor) -> LocalMaps:
-        """Detached (B, C, H, W) -> local descriptors, attention, pooled map, reconstruction error."""
+        """(B, C, H, W) -> local descriptors, attention, pooled map, reconstruction error.
+
+        Through the descriptors alone a gradient can reach the map; the caller detaches it, or not.
+        """
         local = self.encode(shallow)
-        maps = {"shallow": shallow, "decoded": F.relu(self.decode(local))}
+        shallow, code = (shallow.detach(), self.encode(shallow.detach())) if shallow.requires_grad else (shallow, local)
+        maps = {"shallow": shallow, "decoded": F.relu(self.decode(code))}
         attention = self.attention(maps[self._attention_input]).attention
         target = maps[self._pooled_map]
         pooled = attention_pool(F.normalize(target, dim=1) if self._pooled_unit else target, attention)

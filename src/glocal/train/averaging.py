@@ -40,7 +40,3 @@ class Average:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take back what `state_dict` gave."""
         self.network.load_state_dict(state)
-
-    def copy_to(self, network: nn.Module) -> None:
-        """Give a network the averaged parameters and buffers."""
-        network.load_state_dict(self.network.state_dict())

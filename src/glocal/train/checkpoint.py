@@ -1,7 +1,7 @@
 """A training run on disk: everything that the next step depends on, in one file, replaced at once.
 
 Tensors go into safetensors, numbers into its metadata as JSON; nothing is pickled. What is not in the file is a
-pure function of the recipe and the step: the order of the photos, their augmentation, the learning rate.
+pure function of the recipe and the step: the order of the photos, their augmentation, dropout, the learning rate.
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ def save_checkpoint(
             tensors[f"momentum.{i}"] = momentum
     if average is not None:
         tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
-    tensors["random.cpu"] = torch.get_rng_state()
     copies = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()
     }
@@ -107,7 +106,6 @@ def load_checkpoint(
             optimiser.state[parameter]["momentum_buffer"] = tensors[f"momentum.{i}"].to(parameter.device)
     if average is not None:
         average.load_state_dict(_under("average.", tensors))
-    torch.set_rng_state(tensors["random.cpu"])
     return progress
 
 

@@ -10,6 +10,7 @@ from glocal.errors import BackendUnavailable, NothingToDo
 _PANELS = (
     (("loss", "global", "attention"), "loss"),
     (("reconstruction",), "reconstruction"),
+    (("correspondence",), "correspondence"),
     (("map",), "validation mAP"),
     (("lr",), "learning rate"),
 )

@@ -24,27 +24,34 @@ import torch
 from torch import Tensor, nn
 
 from glocal import __version__
-from glocal.data.augment import augment
+from glocal.data.augment import augment, staged_view
 from glocal.data.labelled import open_photos, split_classes
 from glocal.data.loader import Batch, BatchLoader
+from glocal.data.staging import Staged
 from glocal.errors import ConfigError, NothingToDo, RetrievalError
 from glocal.extract.network import pick_device
 from glocal.extract.pyramid import to_tensor
 from glocal.models.catalogue import canonical_name, create_model, preprocessing_of
 from glocal.models.conversion import load_backbone
-from glocal.models.weights import ModelConfig, load_model, save_model
+from glocal.models.weights import ModelConfig, save_model
 from glocal.nn.margin_head import ArcFaceHead, CosFaceHead, CurricularHead, MarginHead
+from glocal.nn.partial_head import PartialHead, SubcentreHead
 from glocal.train.averaging import Average
 from glocal.train.checkpoint import Progress, load_checkpoint, save_checkpoint
+from glocal.train.distributed import Processes, step_seed, synchronise_statistics
+from glocal.train.events import EventLog
 from glocal.train.objectives import GlobalObjective, JointObjective, Losses
 from glocal.train.recipe import Recipe
 from glocal.train.schedule import learning_rate, total_steps
 from glocal.train.validation import describe_photos, mean_average_precision
+from glocal.train.warm_start import fill_from, imprint, whiten_projection
 from glocal.types import Pixels
 
 LOG, BEST = "log.csv", "best"
-_FIELDS = ("step", "epoch", "lr", "loss", "global", "attention", "reconstruction", "map", "images_per_s", "waiting")
+_LOSSES = ("attention", "reconstruction", "correspondence")
+_FIELDS = ("step", "epoch", "lr", "loss", "global", *_LOSSES, "map", "images_per_s", "waiting")
 _EMPTY = dict.fromkeys(_FIELDS, "")
+_COMMON = ("area", "aspect", "lighting", "jitter", "jitter_probability")  # to plain and to staged views
 
 
 class TrainingDiverged(RetrievalError):
@@ -56,6 +63,9 @@ class Watcher:
 
     def started(self, recipe: Recipe, photos: int, classes: int, held_back: int, step: int, steps: int) -> None:
         """The first step, or the first after a resumption, is about to be made."""
+
+    def prepared(self, seconds: float) -> None:
+        """The warm start, if the recipe has one, is done."""
 
     def stepped(self, step: int, steps: int, losses: dict[str, float], images_per_s: float, waiting: float) -> None:
         """One optimiser step was made; `waiting` is the share of its time spent on waiting for photos."""
@@ -76,9 +86,9 @@ class Trainee(nn.Module):
         self.network = network
         self.objective = objective
 
-    def forward(self, images: Tensor, labels: Tensor) -> Losses:
-        """(B, 3, H, W) normalised, (B,) int64 -> losses."""
-        losses: Losses = self.objective(self.network(images), labels)
+    def forward(self, images: Tensor, labels: Tensor, places: Tensor | None = None) -> Losses:
+        """(B, 3, H, W) normalised, (B,) int64, (B, n, n, 2) places of the local cells or None -> losses."""
+        losses: Losses = self.objective(self.network(images), labels, places)
         return losses
 
 
@@ -90,15 +100,24 @@ class Trainer:
         directory: of the run; made if it is not there; a run in it is continued.
         device: as for `glocal.extract.network.pick_device`.
         watcher: is told what happens.
+        processes: this process among those of the run; see `glocal.train.distributed.join`.
 
     Raises:
         ConfigError: the recipe does not fit the photos or the network, or the folder holds another run.
         NothingToDo: there are no photos with labels.
     """
 
-    def __init__(self, recipe: Recipe, directory: Path, device: str = "auto", watcher: Watcher | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        directory: Path,
+        device: str = "auto",
+        watcher: Watcher | None = None,
+        processes: Processes | None = None,
+    ) -> None:
         self.recipe, self.directory = recipe, directory
-        self.device = pick_device(device)
+        self._processes = processes or Processes()
+        self.device = self._processes.device(pick_device(device))
         self._watcher = watcher or Watcher()
         data = recipe.data
         photos = open_photos(
@@ -113,21 +132,33 @@ class Trainer:
         self.trainee = self._build().to(self.device)
         if recipe.run.channels_last:
             self.trainee.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.run.sync_bn:
+            synchronise_statistics(self.trainee, self._processes, self.device)
         self._optimiser = self._make_optimiser()
         self._average = Average(self.trainee.network, recipe.run.ema) if recipe.run.ema else None
         augmentation = dataclasses.asdict(recipe.augment)
+        colours = {name: augmentation[name] for name in _COMMON}
+        has_pairs = bool(recipe.loss.correspondence_weight)
+        if has_pairs and not self.rules.local_scales:
+            raise ConfigError(f"loss.correspondence_weight is for models with local features, not {self.name} → 0")
 
-        def transform(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+        def transform(pixels: Pixels, rng: np.random.Generator) -> Pixels | Staged:
+            if has_pairs:
+                return staged_view(pixels, data.image_size, rng, **colours)
             return augment(pixels, data.image_size, rng, **augmentation)
 
         self._loader = BatchLoader(
             self.photos,
-            recipe.run.batch_size,
+            self._share(recipe.run.batch_size),
             data.image_size,
             transform,
             recipe.run.seed,
             data.balanced,
             recipe.run.workers,
+            self._processes.rank,
+            self._processes.world,
+            views=1 + has_pairs,
+            stride=self.rules.local.stride if has_pairs else 0,
         )
         if not self._loader.num_batches:
             raise ConfigError(
@@ -135,16 +166,22 @@ class Trainer:
             )
         self.steps = total_steps(recipe.schedule, self._loader.num_batches)
 
+    def _share(self, batch_size: int) -> int:
+        """This process's part of a batch."""
+        world, passes = self._processes.world, self.recipe.run.accumulate
+        if batch_size % (world * passes):
+            raise ConfigError(
+                f"run.batch_size ({batch_size}) must be a multiple of {world} processes times run.accumulate ({passes})"
+            )
+        return batch_size // world
+
     def _build(self) -> Trainee:
         recipe = self.recipe
+        network = create_model(self.name, **recipe.model.options)
         if recipe.model.init and (Path(recipe.model.init) / "config.json").is_file():
-            network, config, _ = load_model(Path(recipe.model.init))
-            if config.name != self.name:
-                raise ConfigError(f"model.init is a {config.name}, but model.name is {self.name}")
-        else:
-            network = create_model(self.name, **recipe.model.options)
-            if recipe.model.init:
-                load_backbone(network, Path(recipe.model.init))
+            fill_from(network, self.name, Path(recipe.model.init))
+        elif recipe.model.init:
+            load_backbone(network, Path(recipe.model.init))
         for name, parameter in network.named_parameters():
             if name.startswith(recipe.model.freeze):
                 parameter.requires_grad_(False)
@@ -152,17 +189,24 @@ class Trainer:
         if not getattr(network, "local_dim", 0):
             return Trainee(network, GlobalObjective(head))
         pooled = network.get_submodule("local_head").pooled_channels
-        weights = recipe.loss.attention_weight, recipe.loss.reconstruction_weight
+        loss = recipe.loss
+        weights = loss.attention_weight, loss.reconstruction_weight, loss.correspondence_weight
         assert isinstance(pooled, int)
         return Trainee(network, JointObjective(head, pooled, self.photos.num_classes, *weights))
 
-    def _head(self, network: nn.Module) -> MarginHead:
+    def _head(self, network: nn.Module) -> MarginHead | PartialHead:
+        head, num_sampled = self._whole_head(network), self.recipe.loss.num_sampled
+        return PartialHead(head, num_sampled, self.recipe.run.seed) if num_sampled else head
+
+    def _whole_head(self, network: nn.Module) -> MarginHead:
         loss, classes = self.recipe.loss, self.photos.num_classes
         dim = int(getattr(network, "dim", 0))
         if loss.head == "curricular":
             return CurricularHead(dim, classes, loss.margin, loss.scale)
         if loss.head == "cosface":
             return CosFaceHead(dim, classes, loss.margin, loss.scale)
+        if loss.head == "subcentre":
+            return SubcentreHead(dim, classes, loss.margin, loss.scale, loss.num_centres)
         return ArcFaceHead(dim, classes, loss.margin, loss.scale, loss.learn_scale)
 
     def _make_optimiser(self) -> torch.optim.SGD:
@@ -196,32 +240,59 @@ class Trainer:
         self.directory.mkdir(parents=True, exist_ok=True)
         digest = self._digest()
         progress = load_checkpoint(self.directory, self.trainee, self._optimiser, self._average, digest)
-        if progress is None:
-            progress = Progress(recipe=digest)
-            self._write_about()
+        is_new = progress is None
+        progress = progress or Progress(recipe=digest)
         self._loader.damaged.extend(progress.damaged)
         self._watcher.started(
             self.recipe, len(self.photos), self.photos.num_classes, len(self.held_back), progress.step, self.steps
         )
-        _cut_log(self.directory / LOG, progress.step)
+        if is_new:
+            started = time.monotonic()
+            self._warm_start()
+            self._watcher.prepared(time.monotonic() - started)
+        if self._processes.is_first:
+            if is_new:
+                self._write_about()
+            _cut_log(self.directory / LOG, progress.step)
+        whole = self._processes.wrap(self.trainee, self.device)
+        self._stepper = torch.compile(whole) if self.recipe.run.compile else whole
         saved_at = time.monotonic()
         per_epoch = self._loader.num_batches
-        with contextlib.closing(self._batches(progress.step)) as batches:
+        with contextlib.ExitStack() as stack:
+            batches = stack.enter_context(contextlib.closing(self._batches(progress.step)))
+            events = stack.enter_context(EventLog(self.directory, progress.step)) if self._processes.is_first else None
             for batch in batches:
                 row = self._step(batch, progress.step)
                 progress.step += 1
-                progress.damaged = list(self._loader.damaged)
                 if self._validation_is_due(progress.step, per_epoch):
                     row["map"] = self._validate(progress)
-                _append(self.directory / LOG, row)
-                stop = self._watcher.should_stop()
                 late = time.monotonic() - saved_at > self.recipe.run.checkpoint_every_s
-                if late or stop or progress.step == self.steps:
-                    save_checkpoint(self.directory, self.trainee, self._optimiser, self._average, progress)
+                stop, late = self._processes.any((self._watcher.should_stop(), late), self.device)
+                save = late or stop or progress.step == self.steps
+                if save:
+                    progress.damaged = self._processes.gather(self._loader.damaged, self.device)
                     saved_at = time.monotonic()
+                if events is not None:
+                    _append(self.directory / LOG, row)
+                    events.write(row)
+                    if save:
+                        save_checkpoint(self.directory, self.trainee, self._optimiser, self._average, progress)
                 if stop:
                     break
         return progress
+
+    def _warm_start(self) -> None:
+        """Give projection and classifier the start that the recipe asks for."""
+        network, size = self.trainee.network, self.recipe.data.image_size
+        feed = self.photos, self.rules, size, self.device
+        precision = self.recipe.run.precision
+        if self.recipe.model.whitening:
+            whiten_projection(network, *feed, self.recipe.model.whitening, precision)
+        if self.recipe.loss.imprint:
+            head = self.trainee.objective.head
+            imprint(head.head if isinstance(head, PartialHead) else head, network, *feed, precision)
+        if self._average is not None:
+            self._average.load_state_dict(network.state_dict())
 
     def _batches(self, step: int) -> Generator[Batch, None, None]:
         """The batches of all steps from one on."""
@@ -243,17 +314,22 @@ class Trainer:
         self.trainee.train()
         _keep_frozen(self.trainee.network, recipe.model.freeze)
         self._optimiser.zero_grad(set_to_none=True)
+        torch.manual_seed(step_seed(recipe.run.seed, step, self._processes.rank))
         sums: dict[str, float] = {}
         size = len(batch.images) // recipe.run.accumulate
         for first in range(0, len(batch.images), size):
             images = to_tensor(batch.images[first : first + size], self.rules, device=self.device)
             labels = torch.from_numpy(batch.labels[first : first + size]).to(self.device)
+            places = None
+            if batch.places is not None:
+                places = torch.from_numpy(batch.places[first : first + size]).to(self.device)
             with torch.autocast(self.device.partition(":")[0], torch.bfloat16, recipe.run.precision == "bfloat16"):
-                losses: Losses = self.trainee(images, labels)
+                losses: Losses = self._stepper(images, labels, places)
             (losses.total / recipe.run.accumulate).backward()  # type: ignore[no-untyped-call]
             for key, value in losses._asdict().items():
                 if value is not None:
                     sums[key] = sums.get(key, 0.0) + float(value.detach()) / recipe.run.accumulate
+        sums = dict(zip(sums, self._processes.mean(list(sums.values()), self.device), strict=True))
         if not math.isfinite(sums["total"]):
             raise TrainingDiverged(
                 f"The loss is {sums['total']} at step {step + 1}. The checkpoint before it and the best model in "
@@ -265,7 +341,7 @@ class Trainer:
         if self._average is not None:
             self._average.update(self.trainee.network)
         took = time.perf_counter() - started + batch.wait_s
-        rate, waiting = len(batch.images) / took, batch.wait_s / took
+        rate, waiting = len(batch.images) * self._processes.world / took, batch.wait_s / took
         self._watcher.stepped(step + 1, self.steps, sums, rate, waiting)
         return _EMPTY | {
             "step": step + 1,
@@ -273,8 +349,7 @@ class Trainer:
             "lr": lr,
             "loss": sums["total"],
             "global": sums["global_"],
-            "attention": sums.get("attention", ""),
-            "reconstruction": sums.get("reconstruction", ""),
+            **{name: sums.get(name, "") for name in _LOSSES},
             "images_per_s": round(rate, 2),
             "waiting": round(waiting, 4),
         }
@@ -289,13 +364,15 @@ class Trainer:
         """Score the held-back classes; keep the model if it is the best so far."""
         network = self._average.network if self._average is not None else self.trainee.network
         score = 0.0
-        if len(self.held_back):
-            found = describe_photos(network, self.held_back, self.rules, self.recipe.data.image_size, self.device)
-            score = mean_average_precision(*found)
+        if len(self.held_back) and self._processes.is_first:
+            feed = self.held_back, self.rules, self.recipe.data.image_size, self.device, self.recipe.run.precision
+            score = mean_average_precision(*describe_photos(network, *feed))
+        score = self._processes.from_first(score, self.device)
         is_best = score >= progress.best
         if is_best:
             progress.best, progress.best_step = score, progress.step
-            self._export(network, score)
+            if self._processes.is_first:
+                self._export(network, score)
         self._watcher.validated(progress.step, score, is_best)
         return score
 

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from glocal.models.delg import DelgOutput
 from glocal.nn.margin_head import MarginHead
+from glocal.nn.partial_head import PartialHead
+from glocal.train.correspondence import correspondence_loss
 
 
 class Losses(NamedTuple):
@@ -22,29 +24,38 @@ class Losses(NamedTuple):
         global_: () cross-entropy of the global descriptor.
         attention: () cross-entropy of the attention-pooled local features; None for a global model.
         reconstruction: () error of the autoencoder, unweighted; None where there is none.
+        correspondence: () cross-entropy of corresponding cells, unweighted; None where it is not asked for.
     """
 
     total: Tensor
     global_: Tensor
     attention: Tensor | None = None
     reconstruction: Tensor | None = None
+    correspondence: Tensor | None = None
+
+
+def _cross_entropy(head: MarginHead | PartialHead, descriptors: Tensor, labels: Tensor) -> Tensor:
+    """Soft-max cross-entropy; a partial head says where among its classes the true ones are."""
+    answer = head(descriptors, labels)
+    logits, columns = answer if isinstance(answer, tuple) else (answer, labels)
+    return F.cross_entropy(logits, columns)
 
 
 class GlobalObjective(nn.Module):
     """Softmax cross-entropy of the descriptor under a margin (DOLG section 3.4, Token section 3.4)."""
 
-    def __init__(self, head: MarginHead) -> None:
+    def __init__(self, head: MarginHead | PartialHead) -> None:
         super().__init__()
         self.head = head
 
-    def forward(self, descriptor: Tensor, labels: Tensor) -> Losses:
-        """(B, D) descriptors, (B,) int64 -> the loss."""
-        loss = F.cross_entropy(self.head(descriptor, labels), labels)
+    def forward(self, descriptor: Tensor, labels: Tensor, places: Tensor | None = None) -> Losses:
+        """(B, D) descriptors, (B,) int64 -> the loss; a global descriptor has no use for places."""
+        loss = _cross_entropy(self.head, descriptor, labels)
         return Losses(loss, loss)
 
 
 class JointObjective(nn.Module):
-    """The three losses of DELG: L_g + beta L_a + lambda L_r (section 3.4).
+    """The three losses of DELG, L_g + beta L_a + lambda L_r (section 3.4), and one from geometry (ours).
 
     Args:
         head: margin classifier of the global descriptor.
@@ -52,27 +63,34 @@ class JointObjective(nn.Module):
         num_classes: K.
         attention_weight: beta.
         reconstruction_weight: lambda.
+        correspondence_weight: of `correspondence_loss`; 0 leaves it out.
     """
 
     def __init__(
         self,
-        head: MarginHead,
+        head: MarginHead | PartialHead,
         pooled_channels: int,
         num_classes: int,
         attention_weight: float = 1.0,
         reconstruction_weight: float = 10.0,
+        correspondence_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.head = head
         self.attention_classifier = nn.Linear(pooled_channels, num_classes)
         self.attention_weight = attention_weight
         self.reconstruction_weight = reconstruction_weight
+        self.correspondence_weight = correspondence_weight
 
-    def forward(self, output: DelgOutput, labels: Tensor) -> Losses:
-        """One pass of a network, (B,) int64 -> the three losses and their sum."""
-        global_ = F.cross_entropy(self.head(output.descriptor, labels), labels)
+    def forward(self, output: DelgOutput, labels: Tensor, places: Tensor | None = None) -> Losses:
+        """One pass of a network, (B,) int64, (B, n, n, 2) places of the cells if known -> the losses and their sum."""
+        global_ = _cross_entropy(self.head, output.descriptor, labels)
         attention = F.cross_entropy(self.attention_classifier(output.pooled), labels)
         total = global_ + self.attention_weight * attention
         if output.reconstruction is not None:
             total = total + self.reconstruction_weight * output.reconstruction
-        return Losses(total, global_, attention, output.reconstruction)
+        correspondence = None
+        if self.correspondence_weight and places is not None:
+            correspondence = correspondence_loss(output.local, places)
+            total = total + self.correspondence_weight * correspondence
+        return Losses(total, global_, attention, output.reconstruction, correspondence)

@@ -20,7 +20,7 @@ from glocal.errors import ConfigError
 from glocal.models.catalogue import canonical_name
 
 SOURCES = ("folder", "csv", "list", "gldv2", "webdataset")
-HEADS = ("arcface", "cosface", "curricular")
+HEADS = ("arcface", "cosface", "curricular", "subcentre")
 SCHEDULES = ("cosine", "linear", "constant")
 PRECISIONS = ("float32", "bfloat16")
 
@@ -32,14 +32,18 @@ class ModelPart:
     Attributes:
         name: of the catalogue.
         options: of `create_model`.
-        init: a checkpoint that fills the backbone, or a model's folder that fills everything; empty for random.
+        init: a checkpoint that fills the backbone, or the folder of a model: of the same name it fills everything, of
+            another the backbone; empty for random.
         freeze: stop the gradient at these parameters: names that begin so ("backbone.layer1").
+        whitening: begin with a projection that whitens the training photos, components divided by variance to this
+            power: 0.5 for all, 0 for a random projection (ours).
     """
 
     name: str = "gem_mobilenetv2"
     options: dict[str, Any] = field(default_factory=dict)
     init: str = ""
     freeze: tuple[str, ...] = ()
+    whitening: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ class AugmentPart:
         perspective: largest move of a corner, as a share of the side (ours; 0 for none).
         rotation: largest angle in degrees (ours; 0 for none).
         erase: probability that a rectangle of 2 to 20 % is covered (ours; 0 for none).
+        scene: probability that the crop becomes a facade in a rendered scene: relief, viewpoint, light, weather,
+            occluders (ours; 0 for none).
     """
 
     area: tuple[float, float] = (0.08, 1.0)
@@ -99,6 +105,7 @@ class AugmentPart:
     perspective: float = 0.0
     rotation: float = 0.0
     erase: float = 0.0
+    scene: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +113,29 @@ class LossPart:
     """What is minimised.
 
     Attributes:
-        head: "arcface", "cosface" or "curricular".
+        head: "arcface", "cosface", "curricular" or "subcentre" (ArcFace with several centres per class).
         margin: for the true class: radians, or a cosine for cosface.
         scale: of the cosines.
-        learn_scale: train the scale (DELG's paper).
+        learn_scale: train the scale (DELG's paper); for arcface.
+        num_centres: per class, for subcentre.
+        num_sampled: classes that a step compares with besides its own, drawn at random (Partial FC); 0 takes all.
         attention_weight: beta, for models with local features.
         reconstruction_weight: lambda, for models with an autoencoder.
+        correspondence_weight: of the loss of corresponding cells (`glocal.train.correspondence`), for models with local
+            features; 0 leaves it out. Otherwise every photo gives two rendered views per step (ours).
+        imprint: begin with the mean descriptor of every class instead of random class weights (ours).
     """
 
     head: str = "arcface"
     margin: float = 0.15
     scale: float = 30.0
     learn_scale: bool = False
+    num_centres: int = 3
+    num_sampled: int = 0
     attention_weight: float = 1.0
     reconstruction_weight: float = 10.0
+    correspondence_weight: float = 0.0
+    imprint: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +187,13 @@ class RunPart:
     """How the machine is used.
 
     Attributes:
-        batch_size: photos per optimiser step, over all processes.
+        batch_size: views per optimiser step, over all processes; one of each photo, two with correspondences.
         accumulate: into how many passes a step is divided.
         seed: of weights, order and augmentation.
         precision: "float32" or "bfloat16" (mixed).
         channels_last: memory order of maps.
-        sync_bn: batch statistics over all processes; with one process, all there is yet, it changes nothing.
+        sync_bn: batch statistics over all processes; with one process it changes nothing.
+        compile: let torch.compile write kernels for the step: a minute or more at the start, faster steps on a GPU.
         ema: decay of the averaged weights that are validated and saved; 0 for none.
         workers: threads that read and augment photos.
         checkpoint_every_s: seconds between two checkpoints.
@@ -189,6 +206,7 @@ class RunPart:
     precision: str = "float32"
     channels_last: bool = True
     sync_bn: bool = False
+    compile: bool = False
     ema: float = 0.0
     workers: int = 4
     checkpoint_every_s: float = 300.0
@@ -226,6 +244,7 @@ class Recipe:
             "run.accumulate": self.run.accumulate,
             "run.workers": self.run.workers,
             "schedule.epochs": self.schedule.epochs,
+            "loss.num_centres": self.loss.num_centres,
             "augment.area": self.augment.area[0],
             "augment.aspect": self.augment.aspect[0],
         }

@@ -21,9 +21,22 @@ _BATCH = 16
 
 
 def describe_photos(
-    network: nn.Module, photos: LabelledPhotos, rules: Preprocessing, size: int, device: str
+    network: nn.Module,
+    photos: LabelledPhotos,
+    rules: Preprocessing,
+    size: int,
+    device: str,
+    precision: str = "float32",
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """One scale, the centre square: a quick look, not the protocol of the benchmarks.
+
+    Args:
+        network: is in its mode of before afterwards.
+        photos: those that cannot be read are left out.
+        rules: how the network is fed.
+        size: side of the square.
+        device: of the network.
+        precision: "float32" or "bfloat16" (mixed).
 
     Returns:
         (N, D) float32 unit descriptors and (N,) int64 labels of the photos that could be read.
@@ -39,7 +52,8 @@ def describe_photos(
     was_training = network.training
     network.eval()
     rows = []
-    with torch.inference_mode():
+    mixed = torch.autocast(device.partition(":")[0], torch.bfloat16, precision == "bfloat16")
+    with torch.inference_mode(), mixed:
         for start in range(0, len(squares), _BATCH):
             output = network(to_tensor(np.stack(squares[start : start + _BATCH]), rules, device=device))
             descriptor = output.descriptor if isinstance(output, DelgOutput) else output

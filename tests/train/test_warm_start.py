@@ -1,0 +1,77 @@
+"""Whitened descriptors and imprinted classifiers: what a run begins with."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from glocal.data.labelled import open_photos
+from glocal.errors import ConfigError
+from glocal.extract.pyramid import to_tensor
+from glocal.models.catalogue import create_model, preprocessing_of
+from glocal.nn.margin_head import ArcFaceHead
+from glocal.nn.partial_head import SubcentreHead
+from glocal.train.validation import describe_photos
+from glocal.train.warm_start import imprint, whiten_projection
+from tests.conftest import save, texture
+
+RULES = preprocessing_of("gem_mobilenetv2")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Thirty textures of ten classes."""
+    folder = tmp_path_factory.mktemp("classes")
+    for number in range(30):
+        save(folder / f"{number % 10}/{number}.png", texture(number, 64, 64))
+    return open_photos("folder", str(folder))
+
+
+@pytest.fixture
+def network():
+    """Random weights, with the statistics of real maps: without them all pictures look the same to it."""
+    torch.manual_seed(0)
+    network = create_model("gem_mobilenetv2", dim=8).train()
+    pictures = np.stack([texture(number, 64, 64) for number in range(30)])
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        network(to_tensor(pictures, RULES))
+    return network.eval()
+
+
+def test_whitened_outputs_are_uncorrelated_and_of_one_variance(network, photos):
+    outputs = []
+    network.whiten.register_forward_hook(lambda _, given, output: outputs.append(output.numpy()))
+    whiten_projection(network, photos, RULES, 64, "cpu", 0.5)
+    outputs.clear()
+    describe_photos(network, photos, RULES, 64, "cpu")
+    covariance = np.cov(np.concatenate(outputs).T)
+    assert np.abs(covariance / covariance.trace() * 8 - np.eye(8)).max() < 0.02
+    assert np.concatenate(outputs).mean(axis=0) == pytest.approx(np.zeros(8), abs=1e-2)
+
+
+def test_whitening_needs_a_linear_projection_and_enough_photos(photos):
+    with pytest.raises(ConfigError, match=r"model\.whitening: no linear layer"):
+        whiten_projection(create_model("token_mobilenetv2", dim=8, heads=2).eval(), photos, RULES, 64, "cpu", 0.5)
+    with pytest.raises(ConfigError, match="needs more than 64 photos"):
+        whiten_projection(create_model("gem_mobilenetv2", dim=64).eval(), photos, RULES, 64, "cpu", 0.5)
+
+
+def test_a_class_begins_at_the_mean_of_its_photos(network, photos):
+    vectors, labels = describe_photos(network, photos, RULES, 64, "cpu")
+    head = ArcFaceHead(8, 10)
+    imprint(head, network, photos, RULES, 64, "cpu")
+    expected = np.stack([vectors[labels == label].mean(axis=0) for label in range(10)])
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert head.weight.detach().numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_centres_of_a_class_begin_near_its_mean_but_apart(network, photos):
+    plain, head = ArcFaceHead(8, 10), SubcentreHead(8, 10, num_centres=3)
+    imprint(plain, network, photos, RULES, 64, "cpu")
+    imprint(head, network, photos, RULES, 64, "cpu")
+    cosines = nn.functional.cosine_similarity(head.weight, plain.weight[:, None], dim=2)
+    assert cosines.min() > 0.7
+    assert not torch.equal(head.weight[:, 0], head.weight[:, 1])
