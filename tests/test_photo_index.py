@@ -142,10 +142,10 @@ def test_stopping_a_network_saves_what_is_done_and_the_next_run_continues(tmp_pa
 def test_two_photos_are_compared_as_far_as_the_model_goes(photos):
     copy = photos / "copy of 0.jpg"
     with BatchingPool(FakeNetwork()) as pool:
-        report = compare_photos(pool, None, photos / "a/0.jpg", copy)
+        report = compare_photos(pool, photos / "a/0.jpg", copy)
     assert (report.probability, report.verification, report.view) == (None, None, None)
     assert report.similarity == pytest.approx(1)
     with BatchingPool(FakeNetwork(local=True)) as pool:
-        report = compare_photos(pool, None, photos / "a/0.jpg", copy)
+        report = compare_photos(pool, photos / "a/0.jpg", copy)
     assert (report.probability, report.band) == (None, Band.LOOK_ALIKE)
     assert report.verification.inliers > 50

@@ -20,3 +20,8 @@ def installed_model(name: str) -> Path:
 def shipped_model(name: str) -> Path:
     """The folder in the package with the weights of a model of this name; most have none."""
     return Path(__file__).parent / "models" / "weights" / name
+
+
+def weights_of(name: str) -> Path | None:
+    """The folder with the weights of a model: those that the user installed go before those of the package."""
+    return next((place for place in (installed_model(name), shipped_model(name)) if place.exists()), None)

@@ -25,7 +25,7 @@ from glocal.rerank.bands import Band, Calibration, judge
 from glocal.rerank.expansion import expand
 from glocal.rerank.geometric import DEFAULTS, GeometricReranker, VerificationOptions, verify_pair
 from glocal.store.collection import Collection
-from glocal.types import Box, Descriptors, Hit, LocalFeatures, Pixels, Shortlist, Verification
+from glocal.types import Box, Descriptors, ExtractorSpec, Hit, LocalFeatures, Pixels, Shortlist, Verification
 
 RERANKERS = ("geometric", "none")
 MIN_FEATURES = 10
@@ -205,21 +205,21 @@ class Searcher:
     def __init__(
         self,
         collection: Collection,
-        options: VerificationOptions = DEFAULTS,
+        options: VerificationOptions | None = None,
         model: ModelSource | None = None,
     ) -> None:
         """Nothing is loaded yet.
 
         Args:
             collection: what is searched.
-            options: how candidates are verified.
+            options: how candidates are verified; None takes what the model's calibration was measured with.
             model: what describes the queries; None takes the model that the collection names.
         """
         self._collection = collection
-        self._options = options
         self._model = model or ModelSource(collection.model_source)
         self._verifies = collection.spec.local_dim > 0
-        self._calibration = Calibration.load(collection.spec.model) if self._verifies else None
+        self._calibration = _calibration_of(collection.spec)
+        self._options = options or (self._calibration.verification if self._calibration else DEFAULTS)
         self._pool: PhotoPool | None = None
         self._cached: tuple[int, ExactIndex] | None = None
 
@@ -312,7 +312,7 @@ class Searcher:
         Raises:
             ImageError: one of them cannot be read.
         """
-        return compare_photos(self.pool, self._calibration, Path(first), Path(second), self._options)
+        return compare_photos(self.pool, Path(first), Path(second), self._options)
 
     def size_of(self, photo: Path) -> tuple[int, int]:
         """(W, H) of an upright photo in pixels.
@@ -424,14 +424,20 @@ def _read_photo(
         raise ImageError(error.code, f"cannot read {path} — {error.detail}") from error
 
 
+def _calibration_of(spec: ExtractorSpec) -> Calibration | None:
+    return Calibration.load(spec.model, spec.weights) if spec.local_dim else None
+
+
 def compare_photos(
-    pool: PhotoPool,
-    calibration: Calibration | None,
-    first: Path,
-    second: Path,
-    options: VerificationOptions = DEFAULTS,
+    pool: PhotoPool, first: Path, second: Path, options: VerificationOptions | None = None
 ) -> PairReport:
     """Compare two photo files: similarity, geometry, verdict; only the similarity for a model without local features.
+
+    Args:
+        pool: reads the photos and describes them.
+        first: a file; the query's part.
+        second: a file.
+        options: how they are compared; None takes what the model's calibration was measured with.
 
     Raises:
         ImageError: one of them cannot be read.
@@ -440,6 +446,8 @@ def compare_photos(
     similarity = float(query.descriptor @ target.descriptor)
     if not pool.spec().local_dim:
         return PairReport(similarity, None, Band.LOOK_ALIKE, None, None)
+    calibration = _calibration_of(pool.spec())
+    options = options or (calibration.verification if calibration else DEFAULTS)
     verification = verify_pair(query.local, target.local, options)
     probability, band = judge(calibration, Hit("second", 1, similarity, verification))
     return PairReport(similarity, probability, band, verification, _view(query.local, target.local, verification, None))

@@ -168,3 +168,43 @@ print(glocal.load("rootsift").spec.model)
     assert "glocal convert needs torch" in run.stderr
     assert "5 0 0" in run.stdout
     assert run.stdout.rstrip().endswith("rootsift")
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("token_resnet50", {"heads": 0}),
+        ("gem_mobilenetv2", {"dim": -5}),
+        ("dolg_mobilenetv2", {"learn_p": "no"}),
+        ("delg_mobilenetv2", {"attention_input": "deep"}),
+        ("delg_mobilenetv2", {"pooled_map": "both"}),
+        ("glocal_mobilenetv2", {"local_dim": "many"}),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_by_name(model, options):
+    with pytest.raises(ConfigError):
+        create_model(model, **options)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"image_size": -1}, "image_size"),
+        ({"image_size": 1.5}, "image_size"),
+        ({"std": [0.0, 1.0, 1.0]}, "std"),
+        ({"std": [1.0]}, "std"),
+        ({"mean": [float("nan"), 0.0, 0.0]}, "mean"),
+        ({"scales": [1e9]}, "scales"),
+        ({"scales": []}, "scales"),
+        ({"scales": [1.0] * 100}, "scales"),
+        ({"local_scales": ["1"]}, "local_scales"),
+        ({"local": {"threshold": float("nan")}}, "threshold"),
+        ({"local": {"threshold": "high"}}, "threshold"),
+        ({"local": {"iou": 2}}, "iou"),
+        ({"local": {"stride": 0}}, "stride"),
+        ({"local": {"max_features": True}}, "max_features"),
+    ],
+)
+def test_preprocessing_that_makes_no_sense_is_refused_by_name(fields, named):
+    with pytest.raises(ConfigError, match=named):
+        Preprocessing.from_dict(fields)

@@ -9,10 +9,11 @@ from glocal.data.labelled import open_photos
 from glocal.errors import ConfigError
 from glocal.extract.pyramid import to_tensor
 from glocal.models.catalogue import create_model, preprocessing_of
+from glocal.models.weights import ModelConfig, save_model
 from glocal.nn.margin_head import ArcFaceHead
 from glocal.nn.partial_head import SubcentreHead
 from glocal.train.validation import describe_photos
-from glocal.train.warm_start import imprint, whiten_projection
+from glocal.train.warm_start import fill_from, imprint, whiten_projection
 from tests.conftest import save, texture
 
 RULES = preprocessing_of("gem_mobilenetv2")
@@ -75,3 +76,38 @@ def test_centres_of_a_class_begin_near_its_mean_but_apart(network, photos):
     cosines = nn.functional.cosine_similarity(head.weight, plain.weight[:, None], dim=2)
     assert cosines.min() > 0.7
     assert not torch.equal(head.weight[:, 0], head.weight[:, 1])
+
+
+def saved(folder, name, **options):
+    network = create_model(name, **options)
+    save_model(folder, network, ModelConfig(name, options, preprocessing_of(name)))
+    return network
+
+
+def same(first, second):
+    theirs = second.state_dict()
+    return all(torch.equal(value, theirs[key]) for key, value in first.state_dict().items())
+
+
+def test_a_model_of_the_same_name_gives_everything(tmp_path):
+    old, new = saved(tmp_path / "model", "gem_mobilenetv2", dim=8), create_model("gem_mobilenetv2", dim=8)
+    fill_from(new, "gem_mobilenetv2", tmp_path / "model")
+    assert same(new, old)
+
+
+def test_a_model_of_another_kind_gives_backbone_and_local_head(tmp_path):
+    old, new = saved(tmp_path / "model", "delg_mobilenetv2"), create_model("glocal_mobilenetv2")
+    fill_from(new, "glocal_mobilenetv2", tmp_path / "model")
+    assert same(new.backbone, old.backbone)
+    assert same(new.local_head, old.local_head)
+    narrow = create_model("glocal_mobilenetv2", local_dim=16)
+    fill_from(narrow, "glocal_mobilenetv2", tmp_path / "model")
+    assert same(narrow.backbone, old.backbone)
+
+
+def test_what_does_not_fit_is_told(tmp_path):
+    saved(tmp_path / "model", "gem_mobilenetv2", dim=8)
+    with pytest.raises(ConfigError, match="which does not fit gem_mobilenetv2 as the recipe has it"):
+        fill_from(create_model("gem_mobilenetv2", dim=16), "gem_mobilenetv2", tmp_path / "model")
+    with pytest.raises(ConfigError, match="which does not fit gem_resnet50"):
+        fill_from(create_model("gem_resnet50", dim=8), "gem_resnet50", tmp_path / "model")

@@ -14,7 +14,7 @@ from glocal.extract.batching import open_pool
 from glocal.models.catalogue import DEFAULT_MODEL
 from glocal.pictures.files import save_picture
 from glocal.pictures.matches import draw_matches
-from glocal.rerank.bands import Band, Calibration
+from glocal.rerank.bands import Band
 from glocal.search import PairReport, compare_photos, read_pixels
 from glocal.types import ExtractorSpec
 
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
                 f"{spec.model} has no local features, so there are no match lines to draw. "
                 f"→ without --out, or --model {DEFAULT_MODEL}"
             )
-        report = compare_photos(pool, Calibration.load(spec.model), first, second)
+        report = compare_photos(pool, first, second)
         if report.probability is None:
             print(exits.printable(_why_not_judged(spec)), file=sys.stderr)
         if report.view is not None and options.out:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from glocal.cli import exits
-from glocal.home import installed_model
+from glocal.errors import ConfigError
+from glocal.home import shipped_model, weights_of
 from glocal.models.catalogue import (
     DEFAULT_MODEL,
     ModelCard,
@@ -16,6 +18,7 @@ from glocal.models.catalogue import (
     find_model,
     list_models,
 )
+from glocal.models.preprocessing import Preprocessing
 
 _WIDTH = 13
 
@@ -44,21 +47,55 @@ def run(options: argparse.Namespace) -> int:
 
 
 def as_json(card: ModelCard) -> dict[str, Any]:
-    """Everything known about a model; what takes torch to find out is None without it."""
+    """Everything known about a model as it would be loaded; what takes torch to find out is None without it."""
+    at_hand = _at_hand(card)
     fields = {
         "name": card.name,
         "summary": card.summary,
         "paper": card.paper,
         "licence": card.licence,
-        "trained_on": card.trained_on,
-        "weights": _weights(card),
-        "preprocessing": card.preprocessing().to_dict() if card.is_network else None,
+        "trained_on": at_hand.trained_on,
+        "weights": at_hand.weights,
+        "preprocessing": at_hand.preprocessing.to_dict() if at_hand.preprocessing else None,
         "published": card.published,
     }
-    return fields | _measures(card)
+    return fields | _measures(card, at_hand.options)
 
 
-def _measures(card: ModelCard) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _AtHand:
+    """The variant of a model whose weights are here, or the default one.
+
+    Attributes:
+        weights: "built in", "none", or where they were installed.
+        options: of the network.
+        preprocessing: None for a classical model.
+        trained_on: what the weights were learned from.
+    """
+
+    weights: str
+    options: dict[str, Any]
+    preprocessing: Preprocessing | None
+    trained_on: str
+
+
+def _at_hand(card: ModelCard) -> _AtHand:
+    if not card.is_network:
+        return _AtHand("built in", {}, None, card.trained_on)
+    place = weights_of(card.name)
+    if place is None:
+        return _AtHand("none", {}, card.preprocessing(), card.trained_on)
+    weights = "built in" if place == shipped_model(card.name) else str(place)
+    try:
+        config = json.loads((place / "config.json").read_text("utf-8"))
+        rules = Preprocessing.from_dict(config["preprocessing"])
+        trained_on = str(config["card"].get("trained_on") or "not stated")
+        return _AtHand(weights, dict(config["options"]), rules, trained_on)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ConfigError):
+        return _AtHand(weights, {}, card.preprocessing(), "its config.json cannot be read")
+
+
+def _measures(card: ModelCard, options: dict[str, Any]) -> dict[str, Any]:
     """Lengths of the descriptors, parameters, operations."""
     if not card.is_network:
         spec = build_classical(card.name).spec
@@ -67,7 +104,7 @@ def _measures(card: ModelCard) -> dict[str, Any]:
         from glocal.models.cost import cost_of  # noqa: PLC0415 - takes a second or two, and torch is optional
     except ImportError:
         return dict.fromkeys(("dim", "local_dim", "parameters", "gflop"))
-    cost = cost_of(card.name)
+    cost = cost_of(card.name, **options)
     return {
         "dim": cost.dim,
         "local_dim": cost.local_dim,
@@ -76,16 +113,8 @@ def _measures(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _weights(card: ModelCard) -> str:
-    """Where its weights are."""
-    if not card.is_network:
-        return "built in"
-    place = installed_model(card.name)
-    return str(place) if place.exists() else "none"
-
-
 def _line(card: ModelCard) -> str:
-    state = {"built in": "built in", "none": "no weights here"}.get(_weights(card), "installed")
+    state = {"built in": "built in", "none": "no weights here"}.get(_at_hand(card).weights, "installed")
     default = ", default" if card.name == DEFAULT_MODEL else ""
     return f"{card.name:<20} {exits.printable(card.summary)} ({state}{default})"
 
@@ -101,8 +130,8 @@ def _as_text(card: ModelCard) -> str:
     if fields["parameters"]:
         cost = f"{fields['parameters'] / 1e6:.1f} million parameters, {fields['gflop']:,.0f} GFLOP per photo of 4:3"
         lines.append(f"  {'cost':<{_WIDTH}} {cost}")
-    if card.is_network:
-        how = card.preprocessing()
+    how = _at_hand(card).preprocessing
+    if how is not None:
         mean, std = (_numbers(values if len(set(values)) > 1 else values[:1]) for values in (how.mean, how.std))
         lines.append(f"  {'colours':<{_WIDTH}} RGB of 0 to 255, minus {mean}, divided by {std}")
         longest = f"longest side {how.image_size} px ({how.resize})" if how.image_size else "full size"

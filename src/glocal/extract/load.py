@@ -7,7 +7,7 @@ from pathlib import Path
 
 from glocal.errors import ConfigError, WeightsError
 from glocal.extract.batching import resolve_source
-from glocal.home import installed_model, shipped_model
+from glocal.home import installed_model, weights_of
 from glocal.models.catalogue import build_classical, find_model, require_torch
 from glocal.protocols import Extractor
 
@@ -53,12 +53,11 @@ def model_folder(source: str | os.PathLike[str]) -> Path:
     card = find_model(source)
     if not card.is_network:
         raise ConfigError(f"{card.name} is no network. → glocal models lists those that are")
-    installed, shipped = installed_model(card.name), shipped_model(card.name)
-    place = next((place for place in (installed, shipped) if place.exists()), None)
+    place = weights_of(card.name)
     if place is None:
         raise WeightsError(
-            f"{card.name} has no weights here: none come with the package, and none are installed in {installed}. "
-            f"→ glocal convert CHECKPOINT --as {card.name.replace('_', '-')}"
+            f"{card.name} has no weights here: none come with the package, and none are installed in "
+            f"{installed_model(card.name)}. → glocal convert CHECKPOINT --as {card.name.replace('_', '-')}"
         )
     return place
 

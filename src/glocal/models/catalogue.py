@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from glocal.errors import BackendUnavailable, ConfigError
+from glocal.errors import BackendUnavailable, ConfigError, RetrievalError
 from glocal.models.preprocessing import SEVEN_SCALES, LocalSelection, Preprocessing
 from glocal.models.published import PUBLISHED
 
@@ -29,9 +29,13 @@ TIMM_PREFIX = "timm:"
 PLUGIN_GROUP = "glocal.models"
 """Entry points of this group are functions without arguments that call `register_model`."""
 _ALIASES = {"r50": "resnet50", "r101": "resnet101", "mnv2": "mobilenetv2"}
+_SPOKEN_FLAGS = ("yes", "no", "on", "off", "true", "false", "0", "1")
 _THREE_SCALES = (0.70710677, 1.0, 1.4142135)
 _SQRT2_SCALES = (1.0, 2**0.5, 0.5**0.5)
 _FIVE_SCALES = (0.3535, 0.5, 0.7071, 1.0, 1.4142)
+# Chosen on training photos (docs/training-log.md): sides of 128 to 512 pixels, as large as things were in training.
+_COMPACT_SCALES = (0.25, 0.35355338, 0.5, 0.70710677, 1.0)
+_COMPACT_LOCAL_SCALES = (0.5, 0.70710677, 1.0, 1.4142135)
 _TORCH_DELG_SCALES = (0.25, 0.3535, 0.5, 0.7071, 1.0, 1.4142, 2.0)
 
 
@@ -273,9 +277,14 @@ def create_model(name: str, **options: Any) -> nn.Module:
     require_torch(card.name)
     build = _BUILDERS.get(card.name) or _builder(card)
     defaults = card.options | _compact_options(card, options.get("system", "dolg"))
+    for option, value in options.items():
+        if isinstance(value, str) and value.lower() in _SPOKEN_FLAGS:  # any text counts as true
+            raise ConfigError(f'{card.name}: {option} must be true or false, not the text "{value}"')
     try:
         network: nn.Module = build(**(defaults | options))
-    except TypeError as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        if isinstance(error, RetrievalError):
+            raise
         raise ConfigError(f"{card.name} does not take these options: {error}") from error
     return network
 
@@ -363,7 +372,17 @@ def _delg_preprocessing(body: str, variant: str, subsample: bool) -> Preprocessi
 def _compact(published: Preprocessing) -> Preprocessing:
     """The small backbone: its initialisation's normalisation, smaller pictures, its own receptive field."""
     grey = (127.5, 127.5, 127.5)
-    local = dataclasses.replace(published.local, stride=16, receptive_field=267, padding=133, half_pixel=True)
+    local = dataclasses.replace(
+        published.local, stride=16, receptive_field=267, padding=133, half_pixel=True, iou=1.0, threshold=0.0
+    )
     return dataclasses.replace(
-        published, mean=grey, std=grey, image_size=640, resize="area", level_rule="size", local=local
+        published,
+        mean=grey,
+        std=grey,
+        image_size=512,
+        resize="area",
+        scales=_COMPACT_SCALES,
+        local_scales=_COMPACT_LOCAL_SCALES if published.local_scales else (),
+        level_rule="size",
+        local=local,
     )

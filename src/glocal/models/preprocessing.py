@@ -21,6 +21,18 @@ LEVEL_RULES = ("size", "factor")
 THRESHOLD_RULES = ("fixed", "halving")
 
 
+_MOST_SCALES, _LARGEST_SCALE = 32, 8.0
+_LARGEST = 1 << 16  # pixels
+
+
+def _expect_number(name: str, value: Any, least: float, most: float, whole: bool = False) -> None:
+    """Values come from files that people edit: NaN, texts and nonsense are refused, with the field's name."""
+    is_number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    if not is_number or not least <= value <= most:
+        kind = "a whole number" if whole else "a number"
+        raise ConfigError(f"{name} must be {kind} from {least:g} to {most:g}, not {value!r}")
+
+
 def _expect_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ConfigError(f'{name} must be one of {", ".join(allowed)}, not "{value}"')
@@ -55,8 +67,11 @@ class LocalSelection:
 
     def __post_init__(self) -> None:
         _expect_one_of("threshold_rule", self.threshold_rule, THRESHOLD_RULES)
-        if self.stride < 1 or self.receptive_field < 1 or self.max_features < 1:
-            raise ConfigError("stride, receptive_field and max_features must be at least 1")
+        for name in ("stride", "receptive_field", "max_features"):
+            _expect_number(name, getattr(self, name), 1, _LARGEST, whole=True)
+        _expect_number("padding", self.padding, 0, _LARGEST, whole=True)
+        _expect_number("threshold", self.threshold, 0, 1e9)
+        _expect_number("iou", self.iou, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +102,21 @@ class Preprocessing:
     def __post_init__(self) -> None:
         _expect_one_of("resize", self.resize, RESIZE_RULES)
         _expect_one_of("level_rule", self.level_rule, LEVEL_RULES)
-        if not self.scales or min(self.scales + self.local_scales) <= 0:
-            raise ConfigError("scales must be positive, and there must be one")
+        _expect_number("image_size", self.image_size, 0, _LARGEST, whole=True)
+        for name, least, most in (("mean", -1e4, 1e4), ("std", 1e-6, 1e4)):
+            values = getattr(self, name)
+            if not isinstance(values, tuple) or len(values) != 3:
+                raise ConfigError(f"{name} must be three numbers, not {values!r}")
+            for value in values:
+                _expect_number(name, value, least, most)
+        for name in ("scales", "local_scales"):
+            values = getattr(self, name)
+            if not isinstance(values, tuple) or len(values) > _MOST_SCALES:
+                raise ConfigError(f"{name} must be a list of at most {_MOST_SCALES} numbers, not {values!r}")
+            for value in values:
+                _expect_number(name, value, 0.01, _LARGEST_SCALE)
+        if not self.scales:
+            raise ConfigError("scales must name at least one")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -39,6 +39,7 @@ FILES = (CARD, TENSORS, CONFIG, FINGERPRINT)
 MAX_BYTES = 8 << 30
 _MAX_HEADER = 100 << 20
 _MAX_JSON = 64 << 20
+_HALF = {torch.float32: torch.float16}  # what may stand in a file for what a network computes with
 _FIELDS = ("format", "name", "options", "preprocessing", "card")
 
 
@@ -95,7 +96,11 @@ class ModelConfig:
 
 
 def save_model(
-    directory: Path, network: nn.Module, config: ModelConfig, source: Mapping[str, Any] | None = None
+    directory: Path,
+    network: nn.Module,
+    config: ModelConfig,
+    source: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> str:
     """Write a model's folder; another model in it is replaced.
 
@@ -106,6 +111,7 @@ def save_model(
         network: its parameters and buffers, of any device.
         config: the rest.
         source: where the tensors come from, for the card and the fingerprint; plain values.
+        half: keep the floating-point tensors as float16, half as large; they are read back as float32.
 
     Returns:
         The fingerprint: SHA-256 over the bytes of the tensors and of the configuration, hexadecimal.
@@ -124,6 +130,10 @@ def save_model(
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{name} holds NaN or infinity: this network describes nothing. Not saved.")
+        if half and tensor.is_floating_point():
+            tensors[name] = tensor.half()
+            if not bool(torch.isfinite(tensors[name]).all()):
+                raise WeightsError(f"{name} is beyond the range of float16. Not saved.")
     data = safetensors.torch.save(tensors, {"format": "pt"})
     text = config.to_json().encode()
     digest = hashlib.sha256(data)
@@ -290,7 +300,7 @@ def _fill(config: ModelConfig, tensors: dict[str, Tensor], path: Path) -> nn.Mod
     types = {
         name: f"{name} is {_kind(tensors[name])}, expected {_kind(want)}"
         for name, want in expected.items()
-        if name in tensors and tensors[name].dtype != want.dtype
+        if name in tensors and tensors[name].dtype not in (want.dtype, _HALF.get(want.dtype))
     }
     unknown = {name: f"{name[:100]!r} is not known" for name in tensors if name not in expected}
     problems = list((unfit(expected, tensors) | types | unknown).values())
@@ -300,6 +310,7 @@ def _fill(config: ModelConfig, tensors: dict[str, Tensor], path: Path) -> nn.Mod
             f"{path} is not a {shown}: {len(problems)} of {len(expected)} tensors do not fit (first: {problems[0]}). "
             f"→ {_convert_again(path.parent, config)}"
         )
+    tensors = {name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}
     network.load_state_dict(tensors, strict=True, assign=True)
     if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
         network = create_model(config.name, **config.options)  # it keeps buffers that are not in its state

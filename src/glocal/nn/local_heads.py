@@ -11,6 +11,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from glocal.errors import ConfigError
 from glocal.nn.attention import SpatialAttention
 from glocal.ops.pooling import attention_pool
 
@@ -55,6 +56,9 @@ class AutoencoderHead(nn.Module):
         pooled_unit: bool = True,
     ) -> None:
         super().__init__()
+        for name, value in (("attention_input", attention_input), ("pooled_map", pooled_map)):
+            if value not in ("shallow", "decoded"):
+                raise ConfigError(f'{name} must be "shallow" or "decoded", not {value!r}')
         self.encode = nn.Conv2d(channels, local_dim, 1)
         self.decode = nn.Conv2d(local_dim, channels, 1)
         # Keras' constants: eps 1e-3, and a momentum of 0.99 for the old value.

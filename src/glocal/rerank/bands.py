@@ -13,6 +13,7 @@ from enum import StrEnum
 from importlib.resources import files
 
 from glocal.errors import WeightsError
+from glocal.rerank.geometric import DEFAULTS, VerificationOptions
 from glocal.types import Hit
 
 LEAST_OVERLAP = 0.01
@@ -39,16 +40,22 @@ class Calibration:
         log_inliers: weight of log(1 + inliers).
         same: least probability of band *same*.
         possibly: least probability of band *possibly*.
+        verification: how pairs were compared when this was measured, and have to be compared for it to hold.
     """
 
     intercept: float
     log_inliers: float
     same: float
     possibly: float
+    verification: VerificationOptions = DEFAULTS
 
     @classmethod
-    def load(cls, model: str) -> Calibration | None:
+    def load(cls, model: str, weights: str | None = None) -> Calibration | None:
         """The calibration shipped with a model; None where nobody has measured one.
+
+        Args:
+            model: catalogue name.
+            weights: fingerprint of the weights at hand; a calibration of a network holds for its own weights alone.
 
         Raises:
             WeightsError: it is damaged.
@@ -57,8 +64,13 @@ class Calibration:
         if "/" in model or not resource.is_file():
             return None
         try:
-            table = json.loads(resource.read_text("utf-8"))["calibration"]
-            return cls(**{name: float(value) for name, value in table.items()})
+            file = json.loads(resource.read_text("utf-8"))
+            if file.get("weights", weights) != weights:
+                return None
+            table = {name: float(value) for name, value in file["calibration"].items()}
+            how = file.get("verification", {"max_ratio": DEFAULTS.max_ratio, "tolerance": DEFAULTS.tolerance})
+            verification = VerificationOptions(float(how["max_ratio"]), float(how["tolerance"]))
+            return cls(**table, verification=verification)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise WeightsError(f"{model}.bands.json cannot be read ({error}) → reinstall glocal") from error
 

@@ -33,7 +33,7 @@ class ModelPart:
         name: of the catalogue.
         options: of `create_model`.
         init: a checkpoint that fills the backbone, or the folder of a model: of the same name it fills everything, of
-            another the backbone; empty for random.
+            another the backbone and a local head of the same shape; empty for random.
         freeze: stop the gradient at these parameters: names that begin so ("backbone.layer1").
         whitening: begin with a projection that whitens the training photos, components divided by variance to this
             power: 0.5 for all, 0 for a random projection (ours).

@@ -26,7 +26,9 @@ _PROJECTIONS = ("whiten", "project", "system.whiten", "system.project")
 
 
 def fill_from(network: nn.Module, name: str, folder: Path) -> None:
-    """Take the weights of another model: all of them, or, from a model of another kind, those of its backbone.
+    """Take the weights of another model: all of them, or what a model of another kind has in common.
+
+    Common are the backbone, and the local head if both have one of the same shape.
 
     Args:
         network: filled in place.
@@ -38,19 +40,28 @@ def fill_from(network: nn.Module, name: str, folder: Path) -> None:
         WeightsError: there is no model in the folder, or it is damaged.
     """
     other, config, _ = load_model(folder)
-    mine, theirs = (network, other) if config.name == name else (_backbone_of(network), _backbone_of(other))
     try:
-        mine.load_state_dict(theirs.state_dict())
-    except RuntimeError as error:
+        if config.name == name:
+            network.load_state_dict(other.state_dict())
+            return
+        _part(network, "backbone").load_state_dict(_part(other, "backbone").state_dict())
+    except (RuntimeError, KeyError) as error:
         raise ConfigError(
             f"model.init: {folder} is a {config.name} with options {config.options}, which does not fit {name} as the "
             "recipe has it → the same model.options, or a model with the same backbone"
         ) from error
+    if not (hasattr(network, "local_head") and hasattr(other, "local_head")):
+        return
+    mine, theirs = (_part(module, "local_head").state_dict() for module in (network, other))
+    if {key: value.shape for key, value in mine.items()} == {key: value.shape for key, value in theirs.items()}:
+        _part(network, "local_head").load_state_dict(theirs)
 
 
-def _backbone_of(network: nn.Module) -> nn.Module:
-    backbone: nn.Module = getattr(network, "backbone", network)
-    return backbone
+def _part(network: nn.Module, name: str) -> nn.Module:
+    part = getattr(network, name, None)
+    if not isinstance(part, nn.Module):
+        raise KeyError(name)
+    return part
 
 
 def whiten_projection(
