@@ -1,6 +1,6 @@
 """How many photos per second reading, decoding and augmentation give, and how long a step waits for them.
 
-    python benchmarks/loader.py ../shared/data/photos-train [--size 224] [--batch 64] [--threads 1 2] [--step-ms 0 100 400]
+    python benchmarks/loader.py ../shared/data/photos-train [--size 224] [--threads 1 2] [--step-ms 0 150 400]
 
 A step of a network is stood in for by a pause of `--step-ms`, as on a GPU, where the processor is free meanwhile. The
 share of time that the step waits is what `glocal train` prints and logs as "waiting".

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glocal.data.augment import augment, centre_crop
+from glocal.data.augment import augment, centre_crop, staged_view
 from glocal.data.image import decode
 from glocal.data.labelled import LabelledPhotos, open_photos
 from glocal.data.loader import BatchLoader
@@ -259,3 +259,35 @@ def test_fewer_photos_than_a_batch_give_none(labelled):
 def test_numbers_out_of_range_are_refused(labelled, options):
     with pytest.raises(ConfigError, match="must be"):
         loader(labelled, **options)
+
+
+def staged(pixels, rng):
+    return staged_view(pixels, SIZE, rng)
+
+
+def test_two_views_of_a_photo_stand_together_with_the_places_that_they_show(labelled):
+    batches = list(loader(labelled, staged, views=2, stride=8).batches(0))
+    assert len(batches) == 21 // 2
+    for batch in batches:
+        assert batch.images.shape == (4, SIZE, SIZE, 3)
+        assert batch.places.shape == (4, 3, 3, 2)
+        assert np.array_equal(batch.labels[0::2], batch.labels[1::2])
+        assert not np.array_equal(batch.images[0], batch.images[1])
+        known = batch.places[~np.isnan(batch.places).any(axis=-1)]
+        assert (known >= -0.5).all()
+        assert (known <= (59.5, 39.5)).all()
+
+
+def test_views_depend_on_nothing_but_seed_epoch_and_number(labelled):
+    straight = list(loader(labelled, staged, views=2, stride=8, workers=1).batches(3))
+    late = list(loader(labelled, staged, views=2, stride=8, workers=3).batches(3, first=4))
+    for one, other in zip(straight[4:], late, strict=True):
+        assert np.array_equal(one.images, other.images)
+        assert np.array_equal(one.places, other.places, equal_nan=True)
+
+
+def test_views_that_do_not_fit_and_places_that_are_not_told_are_refused(labelled):
+    with pytest.raises(ConfigError, match="a batch of 5 cannot hold 2 views"):
+        loader(labelled, staged, batch_size=5, views=2)
+    with pytest.raises(ShapeError, match="must tell the places"):
+        next(loader(labelled, view, stride=8).batches(0))

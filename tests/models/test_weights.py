@@ -199,7 +199,7 @@ def change_tensors(folder: Path, change) -> None:
         (lambda t: t.update({"head.weight": torch.zeros(4, 16)}), "1 of 9 .*first: head.weight is 4×16, expected 8×16"),
         (lambda t: t.pop("head.bias"), r"1 of 9 .*first: head.bias is missing"),
         (lambda t: t.update({"more": torch.zeros(1)}), "1 of 9 .*first: 'more' is not known"),
-        (lambda t: t.update({"head.bias": torch.zeros(8).half()}), "1 of 9 .*head.bias is float16, expected float32"),
+        (lambda t: t.update({"head.bias": torch.zeros(8).double()}), "1 of 9 .*head.bias is float64, expected float32"),
         (lambda t: t.update({"head.bias": torch.zeros(8).int()}), "1 of 9 .*head.bias is int32, expected float32"),
         (lambda t: t.clear(), "9 of 9"),
     ],
@@ -220,7 +220,7 @@ def test_tensors_of_another_network_are_refused(change, words, saved):
         (lambda c: c.update(options=[1]), "must be objects"),
         (lambda c: c.update(options={"depth": 3}), "does not take these options"),
         (lambda c: c["preprocessing"].update(image_sice=3), "Did you mean image_size"),
-        (lambda c: c["preprocessing"].update(scales="wide"), "preprocessing"),
+        (lambda c: c["preprocessing"].update(scales="wide"), "scales must be a list"),
         (lambda c: c["preprocessing"].update(local=3), "preprocessing"),
     ],
 )
@@ -278,3 +278,20 @@ def test_the_card_reports_published_numbers_as_the_authors(tmp_path, network, co
     assert "| ROxford5k Medium | 81.20 |" in text
     assert "This folder was not measured" in text
     assert "model-index:" not in text
+
+
+def test_half_precision_is_half_as_large_and_read_back_as_float32(saved, tmp_path, network, config):
+    save_model(tmp_path / "half", network, config, half=True)
+    sizes = [(place / "model.safetensors").stat().st_size for place in (saved, tmp_path / "half")]
+    assert sizes[1] < 0.7 * sizes[0]  # the header is as long
+    again, _, _ = load_model(tmp_path / "half")
+    assert all(value.dtype == network.state_dict()[name].dtype for name, value in again.state_dict().items())
+    for name, value in network.state_dict().items():
+        assert torch.allclose(value.float(), again.state_dict()[name].float(), rtol=1e-3, atol=1e-6)
+
+
+def test_a_weight_beyond_half_precision_is_not_saved_so(tmp_path, network, config):
+    with torch.no_grad():
+        network.head.weight[0, 0] = 1e6
+    with pytest.raises(WeightsError, match=r"head\.weight is beyond the range of float16"):
+        save_model(tmp_path / "half", network, config, half=True)
