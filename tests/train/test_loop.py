@@ -173,6 +173,25 @@ def test_frozen_parts_do_not_move(recipe, tmp_path):
     assert not [name for name in moved if name.startswith("backbone")]
 
 
+def test_statistics_of_the_backbone_stay_while_its_weights_learn(recipe, tmp_path):
+    trainer = Trainer(recipe("model.freeze_statistics=true", "schedule.epochs=1"), tmp_path / "run", "cpu")
+    before = {name: value.clone() for name, value in trainer.trainee.network.state_dict().items()}
+    trainer.run()
+    moved = {n for n, value in trainer.trainee.network.state_dict().items() if not torch.equal(value, before[n])}
+    assert not [name for name in moved if name.startswith("backbone") and "running" in name]
+    assert [name for name in moved if name.startswith("backbone") and name.endswith("weight")]
+
+
+def test_fixed_classes_do_not_move(recipe, tmp_path):
+    settings = ("loss.fixed_classes=true", "loss.imprint=true", "run.validate_every=0")
+    trainer = Trainer(recipe(*settings, "schedule.steps=1"), tmp_path / "run", "cpu")
+    trainer.run()
+    before = trainer.trainee.objective.head.weight.clone()
+    longer = Trainer(recipe(*settings, "schedule.steps=5"), tmp_path / "longer", "cpu")
+    longer.run()
+    assert torch.equal(before, longer.trainee.objective.head.weight)
+
+
 def test_a_loss_that_is_no_number_stops_with_the_best_model_untouched(recipe, tmp_path, monkeypatch):
     place = tmp_path / "run"
     Trainer(recipe("run.validate_every=0.3"), place, "cpu", StopAfter(2)).run()

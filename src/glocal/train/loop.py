@@ -196,6 +196,7 @@ class Trainer:
 
     def _head(self, network: nn.Module) -> MarginHead | PartialHead:
         head, num_sampled = self._whole_head(network), self.recipe.loss.num_sampled
+        head.weight.requires_grad_(not self.recipe.loss.fixed_classes)
         return PartialHead(head, num_sampled, self.recipe.run.seed) if num_sampled else head
 
     def _whole_head(self, network: nn.Module) -> MarginHead:
@@ -313,6 +314,8 @@ class Trainer:
             group["lr"] = lr * group["factor"]
         self.trainee.train()
         _keep_frozen(self.trainee.network, recipe.model.freeze)
+        if recipe.model.freeze_statistics:
+            _keep_statistics(getattr(self.trainee.network, "backbone", self.trainee.network))
         self._optimiser.zero_grad(set_to_none=True)
         torch.manual_seed(step_seed(recipe.run.seed, step, self._processes.rank))
         sums: dict[str, float] = {}
@@ -417,6 +420,13 @@ def _keep_frozen(network: nn.Module, prefixes: tuple[str, ...]) -> None:
     """Frozen parts keep the statistics of their normalisations, too."""
     for name, module in network.named_modules():
         if prefixes and name.startswith(prefixes):
+            module.eval()
+
+
+def _keep_statistics(body: nn.Module) -> None:
+    """Normalisations use the statistics that they have, and do not move them."""
+    for module in body.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
 
 

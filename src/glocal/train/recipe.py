@@ -35,6 +35,8 @@ class ModelPart:
         init: a checkpoint that fills the backbone, or the folder of a model: of the same name it fills everything, of
             another the backbone and a local head of the same shape; empty for random.
         freeze: stop the gradient at these parameters: names that begin so ("backbone.layer1").
+        freeze_statistics: normalisations of the backbone keep the means and variances that they began with; their
+            scales and offsets still learn (usual where photos are few).
         whitening: begin with a projection that whitens the training photos, components divided by variance to this
             power: 0.5 for all, 0 for a random projection (ours).
     """
@@ -43,6 +45,7 @@ class ModelPart:
     options: dict[str, Any] = field(default_factory=dict)
     init: str = ""
     freeze: tuple[str, ...] = ()
+    freeze_statistics: bool = False
     whitening: float = 0.0
 
 
@@ -124,6 +127,8 @@ class LossPart:
         correspondence_weight: of the loss of corresponding cells (`glocal.train.correspondence`), for models with local
             features; 0 leaves it out. Otherwise every photo gives two rendered views per step (ours).
         imprint: begin with the mean descriptor of every class instead of random class weights (ours).
+        fixed_classes: class weights do not learn; with `imprint` the views of a photo are drawn to what the network
+            said of it before training, which keeps it from forgetting (ours).
     """
 
     head: str = "arcface"
@@ -136,6 +141,7 @@ class LossPart:
     reconstruction_weight: float = 10.0
     correspondence_weight: float = 0.0
     imprint: bool = False
+    fixed_classes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
