@@ -40,7 +40,7 @@ def test_links_and_named_test_files_exist():
 
 def test_the_files_of_the_readme_exist():
     tree = README.split("## Files")[1].split("```")[1]
-    names = re.findall(r"\b\w+\.(?:py|md)\b", tree)
+    names = re.findall(r"\b[\w-]+\.(?:py|md)\b", tree)
     assert len(names) > 20
     for name in names:
         places = [ROOT / "src", ROOT / "scripts", ROOT / "benchmarks", ROOT / "docs"]
