@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from photos import SETUPS, mean, source_of
+from photos import mean, precision_by_setup, source_of
 
 from glocal.data.image import decode
 from glocal.extract.load import load
-from glocal.ops.ranking import average_precision
 from glocal.protocols import Extractor
 from glocal.train.loop import BEST, Trainer, Watcher
 from glocal.train.recipe import load_recipe
@@ -54,9 +53,7 @@ def score(extractor: Extractor, data: Path) -> dict[str, float]:
     for query in truth["queries"]:
         similarity = gallery @ describe(extractor, data / query["query"], query["box"])
         ranked = [truth["gallery"][i] for i in np.argsort(-similarity, kind="stable")]
-        for setup, (right, ignored) in SETUPS.items():
-            positives = {name for key in right for name in query[key]}
-            precision = average_precision(ranked, positives, {name for key in ignored for name in query[key]})
+        for setup, precision in precision_by_setup(query, ranked).items():
             for group in (source_of(query), "all", *(["all Oxford"] if query["origin"] != "groups" else [])):
                 values.setdefault(f"{group} {setup}", []).append(precision)
     return {name: mean(found) for name, found in values.items()}

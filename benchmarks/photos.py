@@ -46,6 +46,16 @@ class Outcome:
     bands: Counter[tuple[str, bool]]
 
 
+def precision_by_setup(query: dict[str, Any], ranked: list[str]) -> dict[str, float]:
+    """Average precision of a ranking of the gallery under each setup."""
+    return {
+        setup: average_precision(
+            ranked, {name for key in right for name in query[key]}, {name for key in ignored for name in query[key]}
+        )
+        for setup, (right, ignored) in SETUPS.items()
+    }
+
+
 def search_all(index: Index, data: Path, queries: list[dict[str, Any]], gallery_size: int) -> list[Outcome]:
     """Search every query with every method."""
     outcomes = []
@@ -58,11 +68,7 @@ def search_all(index: Index, data: Path, queries: list[dict[str, Any]], gallery_
             result = index.search(data / query["query"], topk=gallery_size, rerank=rerank, box=ours)
             seconds = time.perf_counter() - started
             ranked = [name for hit in result for name in (hit.name, *hit.copies) if name != query["query"]]
-            precision = {}
-            for setup, (right, ignored) in SETUPS.items():
-                positives = {name for key in right for name in query[key]}
-                junk = {name for key in ignored for name in query[key]}
-                precision[setup] = average_precision(ranked, positives, junk)
+            precision = precision_by_setup(query, ranked)
             relevant = {name for key in ("easy", "hard", "junk") for name in query[key]}
             bands = Counter((str(hit.band), hit.name in relevant) for hit in result if hit.band != Band.LOOK_ALIKE)
             outcomes.append(Outcome(query, method, precision, seconds, bands))

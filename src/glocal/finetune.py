@@ -14,10 +14,9 @@ import numpy as np
 from glocal.data.labelled import LabelledPhotos, open_photos
 from glocal.errors import NothingToDo
 from glocal.extract.load import model_folder
-from glocal.models.weights import load_model
+from glocal.models.weights import load_model, read_config
 from glocal.photo_index import Index
 from glocal.rerank.bands import Band
-from glocal.train.distributed import Processes
 from glocal.train.loop import BEST, Trainer, Watcher
 from glocal.train.recipe import (
     AugmentPart,
@@ -152,7 +151,7 @@ def finetune_recipe(
             "learn from. → more photos of the same objects"
         )
     place = model_folder(model)
-    _, config, _ = load_model(place)
+    config = read_config(place)
     return Recipe(
         name=f"finetuned_{config.name}",
         about=f"From {config.name}, on {found.groups} groups of {photos.resolve()}.",
@@ -178,13 +177,7 @@ def finetune_recipe(
     )
 
 
-def finetune(
-    recipe: Recipe,
-    directory: Path,
-    device: str = "auto",
-    watcher: Watcher | None = None,
-    processes: Processes | None = None,
-) -> Outcome:
+def finetune(recipe: Recipe, directory: Path, device: str = "auto", watcher: Watcher | None = None) -> Outcome:
     """Train, or go on with it, and compare with the model that it began with on the objects held back.
 
     Args:
@@ -192,12 +185,11 @@ def finetune(
         directory: of the run.
         device: as for `glocal.extract.network.pick_device`.
         watcher: is told what happens.
-        processes: this process among those of the run.
 
     Raises:
         TrainingDiverged, ConfigError, NothingToDo: see `Trainer`.
     """
-    trainer = Trainer(recipe, directory, device, watcher, processes)
+    trainer = Trainer(recipe, directory, device, watcher)
     progress = trainer.run()
     best = directory / BEST
     if progress.step < trainer.steps or not best.exists():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from glocal.cli import exits
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
                 narrator.say(
                     f"Finding groups in {photos} by verified matches; --labels folder takes its folders instead"
                 )
-                found = mine_labels(photos, directory / MINED, _Count(narrator))
+                found = mine_labels(photos, directory / MINED, _Count(narrator.say))
                 share = f"{thousands(found.grouped)} of {thousands(found.photos)} photos"
                 narrator.say(f"  {thousands(found.groups)} groups, {share} → {directory / MINED}")
             recipe = finetune_recipe(photos, labels, options.model, options.epochs, options.size)
@@ -88,8 +89,8 @@ def run(options: argparse.Namespace) -> int:
 class _Count:
     """A line now and then while matches are verified."""
 
-    def __init__(self, narrator: object) -> None:
-        self._say = narrator.say  # type: ignore[attr-defined]
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
         self._started = self._last = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:

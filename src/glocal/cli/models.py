@@ -130,8 +130,8 @@ def _as_text(card: ModelCard) -> str:
     if fields["parameters"]:
         cost = f"{fields['parameters'] / 1e6:.1f} million parameters, {fields['gflop']:,.0f} GFLOP per photo of 4:3"
         lines.append(f"  {'cost':<{_WIDTH}} {cost}")
-    how = _at_hand(card).preprocessing
-    if how is not None:
+    if fields["preprocessing"]:
+        how = Preprocessing.from_dict(fields["preprocessing"])
         mean, std = (_numbers(values if len(set(values)) > 1 else values[:1]) for values in (how.mean, how.std))
         lines.append(f"  {'colours':<{_WIDTH}} RGB of 0 to 255, minus {mean}, divided by {std}")
         longest = f"longest side {how.image_size} px ({how.resize})" if how.image_size else "full size"
