@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glocal.models.catalogue import DEFAULT_MODEL
+from glocal.models.catalogue import default_model
 from glocal.ops.ranking import average_precision
 from glocal.photo_index import Index
 from glocal.rerank.bands import Band
@@ -112,7 +112,7 @@ def main() -> None:
     """Index the gallery, search all queries, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with groundtruth.json")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--model", default=default_model())
     parser.add_argument("--json", type=Path, help="write the numbers, per query too")
     options = parser.parse_args()
     truth = json.loads((options.data / "groundtruth.json").read_text("utf-8"))

@@ -1,6 +1,6 @@
 """Fit the probability of "the same object" and the bands' thresholds, and write them into the package.
 
-    python scripts/fit_bands.py ../shared/data/photos-train
+    python scripts/fit_bands.py ../shared/data/photos-train [--model NAME --max-ratio 0.95 --tolerance 0.035]
 
 Every photo of a labelled instance group of the training collection (at most `QUERIES_PER_GROUP` of each) is
 searched among all training photos; its 100 best candidates are verified as `glocal search` does it, without
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +31,8 @@ from train_rootsift import WEIGHTS, photos_of
 from glocal.data.image import decode
 from glocal.extract.load import load
 from glocal.index.exact import ExactIndex
-from glocal.models.catalogue import DEFAULT_MODEL
-from glocal.rerank.bands import Calibration
-from glocal.rerank.geometric import GeometricReranker
+from glocal.models.catalogue import find_model
+from glocal.rerank.geometric import DEFAULTS, GeometricReranker, VerificationOptions
 from glocal.types import Descriptors, Extraction
 
 QUERIES_PER_GROUP = 4
@@ -52,7 +52,7 @@ def extract(item: tuple[str, bytes]) -> Extraction:
     """Features of one picture."""
     cv2.setNumThreads(1)
     if "model" not in _STATE:
-        _STATE["model"] = load(_STATE.get("name", DEFAULT_MODEL))
+        _STATE["model"] = load(str(_STATE["name"]))
     model = _STATE["model"]
     return model.extract(decode(item[1], item[0], model.spec.image_size))  # type: ignore[attr-defined]
 
@@ -91,19 +91,27 @@ class Pair:
     inliers: int
 
 
-def verify_pairs(photos: Path, model: str) -> list[Pair]:
-    """Search a few photos of every labelled group among all, and verify the 100 best candidates of each."""
+def extract_all(items: list[tuple[str, bytes]], model: str) -> Iterator[Extraction]:
+    """Features of all pictures, order kept: a network uses all cores for one, `rootsift` a process each."""
     _STATE["name"] = model
+    if find_model(model).is_network:
+        yield from map(extract, items)
+        return
+    with ProcessPoolExecutor() as workers:
+        yield from workers.map(extract, items, chunksize=16)
+
+
+def verify_pairs(photos: Path, model: str, verification: VerificationOptions) -> list[Pair]:
+    """Search a few photos of every labelled group among all, and verify the 100 best candidates of each."""
     items: list[tuple[str, bytes]] = []
     about: dict[str, dict[str, str]] = {}
     for number, (data, description) in enumerate(photos_of(sorted(photos.glob("*.tar")))):
         name = f"{number:05} {description['source_path']}"
         items.append((name, data))
         about[name] = description
-    with ProcessPoolExecutor() as workers:
-        extractions = dict(zip(about, workers.map(extract, items, chunksize=16), strict=True))
+    extractions = dict(zip(about, extract_all(items, model), strict=True))
     index = ExactIndex([Descriptors(tuple(about), np.stack([e.descriptor for e in extractions.values()]))])
-    reranker = GeometricReranker(lambda name: extractions[name].local)
+    reranker = GeometricReranker(lambda name: extractions[name].local, verification)
     pairs = []
     queries = choose_queries(about)
     for done, name in enumerate(queries):
@@ -126,16 +134,19 @@ def main() -> None:
     """Verify pairs, or read them from a file; fit; write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of .tar shards")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--model", default="rootsift")
+    parser.add_argument("--max-ratio", type=float, default=DEFAULTS.max_ratio)
+    parser.add_argument("--tolerance", type=float, default=DEFAULTS.tolerance)
     parser.add_argument("--pairs", type=Path, help="keep the verified pairs in this file, or use those that it holds")
     options = parser.parse_args()
+    verification = VerificationOptions(options.max_ratio, options.tolerance)
     if options.pairs and options.pairs.exists():
         pairs = [Pair(*row) for row in json.loads(options.pairs.read_text("utf-8"))]
     else:
-        pairs = verify_pairs(options.photos, options.model)
+        pairs = verify_pairs(options.photos, options.model, verification)
         if options.pairs:
             options.pairs.write_text(json.dumps([dataclasses.astuple(pair) for pair in pairs]), "utf-8")
-    write(options.model, [pair for pair in pairs if pair.same_group or not shares(pair)])
+    write(options.model, [pair for pair in pairs if pair.same_group or not shares(pair)], verification)
 
 
 def shares(pair: Pair) -> bool:
@@ -154,7 +165,7 @@ def choose_queries(about: dict[str, dict[str, str]]) -> list[str]:
     return [name for some in chosen for name in some]
 
 
-def write(model: str, pairs: list[Pair]) -> None:
+def write(model: str, pairs: list[Pair], verification: VerificationOptions) -> None:
     """Fit and write `MODEL.bands.json`; print the strongest unrelated pairs, for eyes."""
     right = np.array([pair.same_group for pair in pairs])
     inliers = np.array([pair.inliers for pair in pairs])
@@ -166,7 +177,7 @@ def write(model: str, pairs: list[Pair]) -> None:
     limits = {band: least_inliers(inliers, right, int(rate * num_queries)) for band, rate in WRONG_PER_QUERY.items()}
     # Half an inlier below, so that the band starts exactly at that number.
     thresholds = {band: 1 / (1 + np.exp(-intercept - slope * np.log(limit + 0.5))) for band, limit in limits.items()}
-    calibration = Calibration(intercept, slope, **thresholds)
+    calibration = {"intercept": intercept, "log_inliers": slope} | thresholds
     measured = {
         band: {
             "least_inliers": limit,
@@ -177,7 +188,9 @@ def write(model: str, pairs: list[Pair]) -> None:
         for band, limit in limits.items()
     }
     table = {
-        "calibration": {name: round(float(value), 8) for name, value in dataclasses.asdict(calibration).items()},
+        "calibration": {name: round(float(value), 8) for name, value in calibration.items()},
+        "weights": load(model).spec.weights,
+        "verification": {"max_ratio": verification.max_ratio, "tolerance": verification.tolerance},
         "fitted_on": f"{num_queries} photos of labelled groups searched in the training collection, their 100 best "
         f"candidates verified; {int(right.sum())} right, {int((~right).sum())} unrelated pairs with a plausible model",
         "wrong_per_query": WRONG_PER_QUERY,

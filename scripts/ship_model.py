@@ -1,22 +1,28 @@
 """Put a trained network into the package: half precision, a card that lists every source, and its fingerprint.
 
     python scripts/ship_model.py runs/NAME/best ../shared/data/photos-train --note "what is to be known" ...
+    python scripts/ship_model.py runs/DOLG/best ../shared/data/photos-train --local runs/DELG/best ...
 
 The folder is the `best/` of a run; `recipe.json` of the run lies beside it and says which photos were used. Fit the
-bands afterwards: `python scripts/fit_bands.py PHOTOS --model NAME`.
+bands afterwards: `python scripts/fit_bands.py PHOTOS --model NAME`. With `--local` a DOLG or Token becomes a glocal: it
+takes the local head of a network that was trained with the very same backbone.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import json
 import shutil
 from collections import Counter
 from pathlib import Path
 
+import torch
+from torch import nn
+
 from glocal.home import shipped_model
-from glocal.models.catalogue import preprocessing_of
+from glocal.models.catalogue import create_model, preprocessing_of
 from glocal.models.weights import TENSORS, ModelConfig, load_model, save_model
 
 BASE = "MobileNetV2 1.0 of google-coral/test_data (tf2_mobilenet_v2_1.0_224_ptq.tflite), ImageNet-1k, Apache-2.0"
@@ -38,14 +44,31 @@ def sources_of(photos: Path, only: dict[str, list[str]]) -> list[str]:
     ]
 
 
+def join(system: nn.Module, config: ModelConfig, local: Path) -> tuple[nn.Module, ModelConfig]:
+    """A DOLG or Token and the local head of another network with the same backbone -> glocal."""
+    other, _, _ = load_model(local)
+    mine, theirs = (module.get_submodule("backbone").state_dict() for module in (system, other))
+    if not all(torch.equal(mine[key], theirs[key]) for key in theirs):
+        raise SystemExit(f"{local} has another backbone: its local features do not fit")
+    family, _, body = config.name.partition("_")
+    options = config.options | {"system": family}
+    network = create_model(f"glocal_{body}", **options)
+    network.get_submodule("system").load_state_dict(system.state_dict())
+    network.get_submodule("local_head").load_state_dict(other.get_submodule("local_head").state_dict())
+    return network, dataclasses.replace(config, name=f"glocal_{body}", options=options)
+
+
 def main() -> None:
     """Read, halve, write, say how large it is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="best/ of a run")
     parser.add_argument("photos", type=Path, help="folder of the training photos, with manifest.csv")
+    parser.add_argument("--local", type=Path, help="best/ of a run with local features and the same backbone")
     parser.add_argument("--note", action="append", default=[], help="a paragraph of the card; may be repeated")
     options = parser.parse_args()
     network, config, _ = load_model(options.model)
+    if options.local:
+        network, config = join(network, config, options.local)
     recipe = json.loads((options.model.parent / "recipe.json").read_text("utf-8"))
     about = json.loads((options.model / "fingerprint.json").read_text("utf-8"))["source"]
     only = {key: list(value) for key, value in recipe["data"]["only"].items()}

@@ -5,7 +5,7 @@ import pytest
 from glocal.errors import BackendUnavailable, ConfigError, SpecMismatch, WeightsError
 from glocal.extract.batching import BatchingPool
 from glocal.extract.run import IndexOptions, Listener
-from glocal.models.catalogue import DEFAULT_MODEL
+from glocal.models.catalogue import CLASSICAL_MODEL
 from glocal.photo_index import Index
 from glocal.report import report_of
 from glocal.rerank.bands import Band
@@ -110,7 +110,7 @@ def test_asking_for_another_model_than_the_index_has_names_both(photos, tmp_path
         pytest.raises(SpecMismatch, match=r"This index holds rootsift \(sha .* you asked for fake_net \(12\)"),
     ):
         index.search(photos / "b/1.jpg")
-    Index.open(tmp_path / "classic", DEFAULT_MODEL).close()
+    Index.open(tmp_path / "classic", CLASSICAL_MODEL).close()
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_is_made(tmp_path, install):

@@ -11,7 +11,7 @@ from glocal.extract.batching import ModelSource
 from glocal.extract.compatibility import check_place, check_spec, model_for
 from glocal.extract.pool import PhotoPool
 from glocal.extract.run import IndexOptions, IndexReport, IndexRun, Listener
-from glocal.models.catalogue import DEFAULT_MODEL
+from glocal.models.catalogue import default_model
 from glocal.search import Searcher, SearchResult
 from glocal.store.collection import Collection
 from glocal.types import Box
@@ -45,7 +45,7 @@ class Index:
     def create(
         cls,
         directory: StrPath,
-        model: StrPath = DEFAULT_MODEL,
+        model: StrPath | None = None,
         device: str = "auto",
         batch_size: int | str = "auto",
     ) -> Index:
@@ -53,7 +53,8 @@ class Index:
 
         Args:
             directory: where it is kept; made if need be.
-            model: name of the extractor, see `glocal models`; or the folder of a network's weights.
+            model: name of the extractor, see `glocal models`; or the folder of a network's weights; None for
+                `glocal.models.catalogue.default_model`.
             device: where a network runs: "auto", "cpu", "cuda", "cuda:1", "mps".
             batch_size: photos that go through a network together; "auto" leaves it to the network.
 
@@ -63,7 +64,7 @@ class Index:
             BackendUnavailable: there is no such device.
             StoreError: there is an index in this place already.
         """
-        source = ModelSource(model, device, batch_size)
+        source = ModelSource(default_model() if model is None else model, device, batch_size)
         Collection.create(Path(directory), source.spec, source.source).close()
         index = cls(directory, None, device, batch_size)
         index._use(source)
@@ -112,7 +113,7 @@ class Index:
             SpecMismatch: the index was made with another model.
         """
         if not Collection.exists(Path(directory)):
-            return cls.create(directory, model or DEFAULT_MODEL, device, batch_size)
+            return cls.create(directory, model, device, batch_size)
         return cls(directory, model, device, batch_size)
 
     def _use(self, model: ModelSource) -> None:

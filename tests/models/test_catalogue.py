@@ -11,11 +11,13 @@ from glocal.errors import ConfigError
 from glocal.models import catalogue
 from glocal.models.catalogue import (
     CATALOGUE,
-    DEFAULT_MODEL,
+    CLASSICAL_MODEL,
+    DEFAULT_NETWORK,
     ModelCard,
     build_classical,
     canonical_name,
     create_model,
+    default_model,
     find_model,
     list_models,
     preprocessing_of,
@@ -31,7 +33,7 @@ def test_every_card_is_complete_and_says_how_its_model_is_fed():
         assert all((card.summary, card.paper, card.licence, card.trained_on))
         if card.is_network:
             assert card.preprocessing().scales
-    assert DEFAULT_MODEL in CATALOGUE
+    assert CLASSICAL_MODEL in CATALOGUE
 
 
 def test_every_network_is_built_with_the_length_that_its_descriptor_has():
@@ -208,3 +210,16 @@ def test_options_that_make_no_sense_are_refused_by_name(model, options):
 def test_preprocessing_that_makes_no_sense_is_refused_by_name(fields, named):
     with pytest.raises(ConfigError, match=named):
         Preprocessing.from_dict(fields)
+
+
+def test_the_default_is_the_network_of_the_package_where_torch_is_there(monkeypatch, tmp_path):
+    assert default_model() == "rootsift"  # what the environment of the tests says
+    monkeypatch.setenv("GLOCAL_MODEL", "dolg_r50")
+    assert default_model() == "dolg_r50"
+    monkeypatch.delenv("GLOCAL_MODEL")
+    monkeypatch.setattr(catalogue, "shipped_model", lambda name: tmp_path / name)
+    assert default_model() == CLASSICAL_MODEL
+    (tmp_path / DEFAULT_NETWORK).mkdir()
+    assert default_model() == DEFAULT_NETWORK
+    monkeypatch.setattr(catalogue.importlib.util, "find_spec", lambda name: None)
+    assert default_model() == CLASSICAL_MODEL

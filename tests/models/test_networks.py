@@ -25,6 +25,9 @@ NETWORKS = [
     ("token_resnet50", {"resnet": "caffe"}),
     ("token_mobilenetv2", {"tokenizer": "conv", "refine_order": "paper"}),
     ("glocal_resnet50", {}),
+    ("glocal_mobilenetv2", {"local_map": "c4", "context": 0}),
+    ("delg_mobilenetv2", {"variant": "torch"}),
+    ("delg_mobilenetv2", {"variant": "token"}),
     ("glocal_mobilenetv2", {"system": "token", "dim": 128}),
 ]
 
@@ -72,7 +75,7 @@ def test_local_maps_have_the_announced_depth_and_positive_attention(network):
     if not network.local_dim:
         assert isinstance(output, Tensor)
         return
-    stride = network.backbone.c4_stride
+    stride = 8 if network._local_map == "c3" else network.backbone.c4_stride
     assert output.local.shape == (2, network.local_dim, 64 // stride, 96 // stride)
     assert output.attention.shape == (2, 1, 64 // stride, 96 // stride)
     assert (output.attention > 0).all()
@@ -192,3 +195,22 @@ def test_unknown_variants_are_refused_by_name():
         create_model("glocal_mobilenetv2", system="delg")
     with pytest.raises(ConfigError, match=r"does not take these options.*'margin'"):
         create_model("dolg_mobilenetv2", margin=0.1)
+
+
+def test_the_context_of_local_cells_begins_as_the_identity():
+    plain, wider = (build("delg_mobilenetv2", {"context": blocks}).eval() for blocks in (0, 2))
+    wider.load_state_dict(plain.state_dict(), strict=False)
+    with torch.no_grad():
+        assert torch.equal(plain(images()).local, wider(images()).local)
+
+
+def test_only_descriptors_of_cells_send_a_gradient_to_their_context():
+    """What the attention and the autoencoder learn must not move the map that they read (DELG, section 3.4)."""
+    made = build("delg_mobilenetv2", {"context": 1})
+    context = list(made.local_head.context.parameters())
+    output = made(images())
+    (output.pooled.sum() + output.attention.sum() + output.reconstruction).backward()
+    assert all(parameter.grad is None for parameter in context)
+    made(images()).local.sum().backward()
+    assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in context)
+    assert all(parameter.grad is None for parameter in made.backbone.parameters())

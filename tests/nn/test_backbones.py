@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from glocal.errors import ConfigError
+from glocal.models.catalogue import preprocessing_of
 from glocal.nn.backbone import BACKBONES, create_backbone
 from glocal.nn.resnet import VARIANTS, ResNet, _same_padding
 
@@ -10,10 +11,11 @@ SIDES = [(1, 1), (17, 33), (64, 96), (65, 31)]
 
 @pytest.mark.parametrize(("height", "width"), SIDES)
 @pytest.mark.parametrize("name", BACKBONES)
-def test_maps_have_strides_16_and_32_rounded_up(name, height, width):
+def test_maps_have_strides_8_16_and_32_rounded_up(name, height, width):
     backbone = create_backbone(name).eval()
     with torch.no_grad():
-        c4, c5 = backbone(torch.randn(1, 3, height, width))
+        c4, c5, c3 = backbone(torch.randn(1, 3, height, width))
+    assert c3.shape == (1, backbone.c3_channels, -(-height // 8), -(-width // 8))
     assert c4.shape == (1, backbone.channels[0], -(-height // 16), -(-width // 16))
     assert c5.shape == (1, backbone.channels[1], -(-height // 32), -(-width // 32))
 
@@ -22,8 +24,8 @@ def test_maps_have_strides_16_and_32_rounded_up(name, height, width):
 def test_every_resnet_variant_has_a_cell_at_its_least_side(variant):
     backbone = ResNet(50, variant).eval()
     with torch.no_grad():
-        c4, c5 = backbone(torch.randn(1, 3, backbone.min_side, backbone.min_side))
-    assert min(*c4.shape[2:], *c5.shape[2:]) >= 1
+        maps = backbone(torch.randn(1, 3, backbone.min_side, backbone.min_side))
+    assert min(side for level in maps for side in level.shape[2:]) >= 1
 
 
 def test_the_subsampled_variant_keeps_the_stride_of_the_last_stage():
@@ -68,3 +70,21 @@ def test_unknown_backbones_and_variants_are_refused():
         ResNet(34)
     with pytest.raises(ConfigError, match="variant 'slim'"):
         ResNet(50, "slim")
+    with pytest.raises(ConfigError, match='local_map must be one of c4, c3 with this backbone, not "c5"'):
+        create_backbone("mobilenetv2").local_channels("c5")
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_cell_of_c3_sees_as_much_as_the_catalogue_says(name):
+    """Gradients of one inner cell reach exactly the pixels of its field, centred at 8 times its place."""
+    backbone = create_backbone(name).eval()
+    for module in backbone.modules():  # a residual block begins as the identity, which sees nothing
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)
+    images = torch.randn(1, 3, 160, 160, requires_grad=True)
+    backbone(images).c3[0, :, 10, 10].sum().backward()
+    seen = images.grad.abs().sum(dim=(0, 1))
+    rows = torch.nonzero(seen.sum(dim=1))[:, 0]
+    local = preprocessing_of(f"delg_{name}", local_map="c3", context=0).local
+    assert (local.stride, local.padding) == (8, local.receptive_field // 2)
+    assert (int(rows.min()), int(rows.max())) == (80 - local.padding, 80 + local.padding)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from glocal.data.augment import staged_view
-from glocal.train.correspondence import correspondence_loss, corresponding_cells
+from glocal.train.correspondence import cell_losses, corresponding_cells
 from tests.conftest import texture
 
 
@@ -13,6 +13,10 @@ def grid(n, step=10.0, shift=(0.0, 0.0)):
     """(n, n, 2) places of an upright view."""
     x, y = torch.meshgrid(torch.arange(n) * step + shift[0], torch.arange(n) * step + shift[1], indexing="xy")
     return torch.stack([x, y], dim=-1)
+
+
+def correspondence_loss(local, places, **options):
+    return cell_losses(local, torch.ones_like(local[:, :1]), places, **options).correspondence
 
 
 def test_a_shifted_view_corresponds_cell_by_cell():
@@ -56,6 +60,30 @@ def test_no_pairs_give_no_loss_and_no_gradient():
     loss.backward()
     assert loss == 0
     assert (local.grad == 0).all()
+
+
+def test_attention_is_judged_by_which_cells_find_each_other():
+    """Left half equal in both views, right half noise: attention on the left is right, on the right wrong."""
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 1, 16, 6, 6)
+    second[..., :3] = first[..., :3]
+    local, places = torch.cat([first, second]), torch.stack([grid(6), grid(6)])
+    left = torch.full((2, 1, 6, 6), 0.05)
+    left[..., :3] = 3.0
+    right = left.flip(3)
+    assert cell_losses(local, left, places).reliability < 0.5 < 2 < cell_losses(local, right, places).reliability
+    # The forecast is the logistic function of what the softplus reads: 0 means even odds.
+    even = torch.nn.functional.softplus(torch.zeros(2, 1, 6, 6))
+    assert cell_losses(local, even, places).reliability == pytest.approx(np.log(2), rel=1e-5)
+
+
+def test_a_sample_of_the_pairs_is_compared():
+    torch.manual_seed(0)
+    local, places = torch.randn(2, 8, 6, 6), torch.stack([grid(6), grid(6)])
+    attention = torch.ones(2, 1, 6, 6)
+    whole = cell_losses(local, attention, places).correspondence
+    assert cell_losses(local, attention, places, most=36).correspondence == pytest.approx(float(whole), rel=1e-5)
+    assert cell_losses(local, attention, places, most=5).correspondence != pytest.approx(float(whole), rel=1e-3)
 
 
 def test_gradient_descent_on_rendered_views_finds_the_counterparts():

@@ -13,7 +13,7 @@ from glocal.models.weights import ModelConfig, save_model
 from glocal.nn.margin_head import ArcFaceHead
 from glocal.nn.partial_head import SubcentreHead
 from glocal.train.validation import describe_photos
-from glocal.train.warm_start import fill_from, imprint, whiten_projection
+from glocal.train.warm_start import fill_from, imprint, whiten_projections
 from tests.conftest import save, texture
 
 RULES = preprocessing_of("gem_mobilenetv2")
@@ -45,7 +45,7 @@ def network():
 def test_whitened_outputs_are_uncorrelated_and_of_one_variance(network, photos):
     outputs = []
     network.whiten.register_forward_hook(lambda _, given, output: outputs.append(output.numpy()))
-    whiten_projection(network, photos, RULES, 64, "cpu", 0.5)
+    whiten_projections(network, photos, RULES, 64, "cpu", 0.5, 0)
     outputs.clear()
     describe_photos(network, photos, RULES, 64, "cpu")
     covariance = np.cov(np.concatenate(outputs).T)
@@ -53,11 +53,80 @@ def test_whitened_outputs_are_uncorrelated_and_of_one_variance(network, photos):
     assert np.concatenate(outputs).mean(axis=0) == pytest.approx(np.zeros(8), abs=1e-2)
 
 
+def with_statistics(name, **options):
+    """A network with random weights and the statistics of real maps."""
+    torch.manual_seed(0)
+    network = create_model(name, **options).train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        network(to_tensor(np.stack([texture(number, 64, 64) for number in range(30)]), RULES))
+    return network.eval()
+
+
+def outputs_of(network, name, photos):
+    """What a module gives for the photos, cells of maps as rows."""
+    outputs = []
+    hook = network.get_submodule(name).register_forward_hook(lambda _, given, output: outputs.append(output))
+    describe_photos(network, photos, RULES, 64, "cpu")
+    hook.remove()
+    rows = torch.cat(outputs)
+    return (rows.flatten(2).mT.flatten(0, 1) if rows.ndim == 4 else rows).numpy()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "layers"),
+    [
+        ("dolg_mobilenetv2", {"width": 16, "hidden": 4, "dim": 8}, ("attention.bn", "reduce", "project")),
+        ("glocal_mobilenetv2", {"width": 16, "hidden": 4, "dim": 8}, ("system.attention.bn", "system.project")),
+        ("token_mobilenetv2", {"dim": 8, "heads": 2}, ("reduce.1", "aggregate.project.1")),
+    ],
+)
+def test_every_layer_on_the_way_begins_whitened(photos, name, options, layers):
+    network = with_statistics(name, **options)
+    whiten_projections(network, photos, RULES, 64, "cpu", 0.5, 0)
+    for layer in layers:
+        rows = outputs_of(network, layer, photos)
+        covariance = np.cov(rows.T)
+        varied = np.diag(covariance) > 1e-3 * np.diag(covariance).max()
+        assert varied.sum() >= 7
+        spread = covariance[np.ix_(varied, varied)]
+        assert np.abs(spread / np.diag(spread).mean() - np.eye(len(spread))).max() < 0.35  # a sample of the cells
+
+
+def test_dolg_begins_by_passing_the_shallow_map_on(photos):
+    """Without context: moving a far cell of c4 changes nothing here, and both signs of a component come through."""
+    network = with_statistics("dolg_mobilenetv2", width=16, hidden=4, dim=8)
+    whiten_projections(network, photos, RULES, 64, "cpu", 0.5, 0)
+    c4 = torch.rand(1, 576, 20, 20)
+    moved = c4.clone()
+    moved[:, :, 10:, 10:] = torch.rand(1, 576, 10, 10)
+    with torch.no_grad():
+        maps, after = network.multi_atrous(c4), network.multi_atrous(moved)
+        attention = network.attention(maps).attention
+    assert torch.equal(maps[..., :10, :10], after[..., :10, :10])
+    assert not torch.allclose(maps[..., 10:, 10:], after[..., 10:, 10:])
+    assert (maps[:, :8] * maps[:, 8:] == 0).all()  # one of the two signs
+    assert attention.max() == attention.min()
+
+
+def test_local_descriptors_begin_whitened(photos):
+    network = with_statistics("delg_mobilenetv2", local_dim=8, dim=8)
+    before = network.whiten.weight.clone()
+    whiten_projections(network, photos, RULES, 64, "cpu", 0, 0.5)
+    covariance = np.cov(outputs_of(network, "local_head.encode", photos).T)
+    assert np.abs(covariance / covariance.trace() * 8 - np.eye(8)).max() < 0.35
+    assert torch.equal(network.whiten.weight, before)
+
+
 def test_whitening_needs_a_linear_projection_and_enough_photos(photos):
     with pytest.raises(ConfigError, match=r"model\.whitening: no linear layer"):
-        whiten_projection(create_model("token_mobilenetv2", dim=8, heads=2).eval(), photos, RULES, 64, "cpu", 0.5)
+        whiten_projections(create_model("gem_mobilenetv2", dim=0).eval(), photos, RULES, 64, "cpu", 0.5, 0)
+    with pytest.raises(ConfigError, match=r"model\.local_whitening: this network has no local descriptors"):
+        whiten_projections(create_model("gem_mobilenetv2", dim=8).eval(), photos, RULES, 64, "cpu", 0, 0.5)
     with pytest.raises(ConfigError, match="needs more than 64 photos"):
-        whiten_projection(create_model("gem_mobilenetv2", dim=64).eval(), photos, RULES, 64, "cpu", 0.5)
+        whiten_projections(create_model("gem_mobilenetv2", dim=64).eval(), photos, RULES, 64, "cpu", 0.5, 0)
 
 
 def test_a_class_begins_at_the_mean_of_its_photos(network, photos):

@@ -21,7 +21,7 @@ from glocal.cli.places import find_index
 from glocal.data.formats import heif_decoder_installed
 from glocal.errors import RetrievalError
 from glocal.extract.pool import Request, WorkerPool
-from glocal.models.catalogue import DEFAULT_MODEL
+from glocal.models.catalogue import CLASSICAL_MODEL
 from glocal.rerank.bands import Calibration
 from glocal.store.collection import Collection
 
@@ -94,15 +94,14 @@ def _model() -> str:
     from PIL import Image  # noqa: PLC0415
 
     noise = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
-    with tempfile.TemporaryDirectory() as folder, WorkerPool(DEFAULT_MODEL) as pool:
+    with tempfile.TemporaryDirectory() as folder, WorkerPool(CLASSICAL_MODEL) as pool:
         picture = Path(folder) / "check.png"
         Image.fromarray(noise).resize((320, 240), Image.Resampling.NEAREST).save(picture)
         answer = pool.read(Request(os.fsencode(picture)))
         count = len(answer.extraction("check").local)
-        Calibration.load(DEFAULT_MODEL)
-        return (
-            f"{DEFAULT_MODEL} sha256 {pool.spec().weights[:12]}…; {count} features in {answer.extract_s * 1000:.0f} ms"
-        )
+        Calibration.load(CLASSICAL_MODEL)
+        found = f"{count} features in {answer.extract_s * 1000:.0f} ms"
+        return f"{CLASSICAL_MODEL} sha256 {pool.spec().weights[:12]}…; {found}"
 
 
 def _disk() -> str:

@@ -11,7 +11,7 @@ from glocal.cli import exits
 from glocal.cli.index import DEVICE_HELP
 from glocal.errors import ConfigError
 from glocal.extract.batching import open_pool
-from glocal.models.catalogue import DEFAULT_MODEL
+from glocal.models.catalogue import CLASSICAL_MODEL, default_model
 from glocal.pictures.files import save_picture
 from glocal.pictures.matches import draw_matches
 from glocal.rerank.bands import Band
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--outliers", action="store_true", help="draw the matches that do not agree, too")
     add(
         "--model",
-        default=DEFAULT_MODEL,
+        default=default_model(),
         metavar="NAME|DIR",
         help="see `glocal models`, or the folder of a network's weights (default: %(default)s)",
     )
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         if options.out and not spec.local_dim:
             raise ConfigError(
                 f"{spec.model} has no local features, so there are no match lines to draw. "
-                f"→ without --out, or --model {DEFAULT_MODEL}"
+                f"→ without --out, or --model {CLASSICAL_MODEL}"
             )
         report = compare_photos(pool, first, second)
         if report.probability is None:

@@ -22,7 +22,7 @@ from glocal.data.formats import LOOKED_FOR, heif_decoder_installed, is_picture_n
 from glocal.data.image import LIMITS
 from glocal.errors import ConfigError, DiskFull, NothingToDo
 from glocal.extract.run import IndexOptions, IndexReport, Listener
-from glocal.models.catalogue import DEFAULT_MODEL
+from glocal.models.catalogue import default_model
 from glocal.photo_index import Index
 from glocal.progress import BarListener, JsonListener, per_second, thousands
 from glocal.store.scan import Changes, FolderScan
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="NAME|DIR",
         help="see `glocal models`, or the folder of a network's weights "
-        f"(default: {DEFAULT_MODEL}, or that of the index)",
+        f"(default: {default_model()}, or that of the index)",
     )
     add("--device", default="auto", metavar="D", help=DEVICE_HELP)
     add(

@@ -11,10 +11,10 @@ from glocal.cli import exits
 from glocal.errors import ConfigError
 from glocal.home import shipped_model, weights_of
 from glocal.models.catalogue import (
-    DEFAULT_MODEL,
     ModelCard,
     build_classical,
     canonical_name,
+    default_model,
     find_model,
     list_models,
 )
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     """Print; returns the exit code."""
     names = list_models(options.pattern or "*") or [canonical_name(options.pattern)]
     cards = [find_model(name) for name in names]
-    cards.sort(key=lambda card: card.name != DEFAULT_MODEL)
+    cards.sort(key=lambda card: card.name != default_model())
     for card in cards:
         if options.json:
             print(json.dumps(as_json(card)))
@@ -115,7 +115,7 @@ def _measures(card: ModelCard, options: dict[str, Any]) -> dict[str, Any]:
 
 def _line(card: ModelCard) -> str:
     state = {"built in": "built in", "none": "no weights here"}.get(_at_hand(card).weights, "installed")
-    default = ", default" if card.name == DEFAULT_MODEL else ""
+    default = ", default" if card.name == default_model() else ""
     return f"{card.name:<20} {exits.printable(card.summary)} ({state}{default})"
 
 

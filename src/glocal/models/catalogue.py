@@ -13,18 +13,22 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import BackendUnavailable, ConfigError, RetrievalError
+from glocal.home import shipped_model
 from glocal.models.preprocessing import SEVEN_SCALES, LocalSelection, Preprocessing
 from glocal.models.published import PUBLISHED
 
 if TYPE_CHECKING:
     from torch import nn
 
-DEFAULT_MODEL = "rootsift"
+CLASSICAL_MODEL = "rootsift"
+"""Needs neither torch nor a download."""
+DEFAULT_NETWORK = "glocal_mobilenetv2"
 TIMM_PREFIX = "timm:"
 PLUGIN_GROUP = "glocal.models"
 """Entry points of this group are functions without arguments that call `register_model`."""
@@ -36,6 +40,8 @@ _FIVE_SCALES = (0.3535, 0.5, 0.7071, 1.0, 1.4142)
 # Chosen on training photos (docs/training-log.md): sides of 128 to 512 pixels, as large as things were in training.
 _COMPACT_SCALES = (0.25, 0.35355338, 0.5, 0.70710677, 1.0)
 _COMPACT_LOCAL_SCALES = (0.5, 0.70710677, 1.0, 1.4142135)
+_C3_FIELDS = {"mobilenetv2": 59, "resnet50": 91, "resnet101": 91}
+"""Pixels that a cell of c3 sees."""
 _TORCH_DELG_SCALES = (0.25, 0.3535, 0.5, 0.7071, 1.0, 1.4142, 2.0)
 
 
@@ -82,6 +88,8 @@ class _Family:
 _DELG = "Cao, Araujo and Sim, ECCV 2020"
 _DOLG = "Yang et al., ICCV 2021"
 _TOKEN = "Wu et al., AAAI 2022"
+# Chosen on training photos: the finer map verifies more pairs (docs/training-log.md).
+_COMPACT_LOCAL: dict[str, Any] = {"local_map": "c3", "context": 2}
 _FAMILIES = {
     "delg": _Family(
         "glocal.models.delg:delg",
@@ -154,13 +162,16 @@ def _card(family: str, backbone: str) -> ModelCard:
     )
 
 
-def _compact_options(card: ModelCard, system: str) -> dict[str, Any]:
+def _compact_options(card: ModelCard, options: Mapping[str, Any]) -> dict[str, Any]:
     """Smaller parts for a backbone without 1024 and 2048 channels; those of its global half for glocal."""
     family, _, backbone = card.name.partition("_")
     if card.name in _BUILDERS or backbone.startswith("resnet"):
         return {}
-    half = _FAMILIES.get(system) if family == "glocal" else None
-    return _FAMILIES[family].compact | (half.compact if half else {})
+    if family == "delg" and options.get("variant", "tf") != "tf":
+        return {"dim": _FAMILIES["delg"].compact["dim"]}  # the other variants have another local head
+    half = _FAMILIES.get(options.get("system", "dolg")) if family == "glocal" else None
+    local = _COMPACT_LOCAL if family in ("delg", "glocal") and backbone in _C3_FIELDS else {}
+    return _FAMILIES[family].compact | (half.compact if half else {}) | local
 
 
 _ROOTSIFT = ModelCard(
@@ -237,6 +248,18 @@ def canonical_name(name: str) -> str:
     raise ConfigError(f'Unknown model "{name}".{hint} → glocal models')
 
 
+def default_model() -> str:
+    """What describes photos when nobody says which model.
+
+    `GLOCAL_MODEL` of the environment, else the package's network where torch is installed, else `CLASSICAL_MODEL`.
+    """
+    chosen = os.environ.get("GLOCAL_MODEL")
+    if chosen:
+        return chosen
+    has_network = shipped_model(DEFAULT_NETWORK).is_dir() and importlib.util.find_spec("torch") is not None
+    return DEFAULT_NETWORK if has_network else CLASSICAL_MODEL
+
+
 def find_model(name: str) -> ModelCard:
     """Look a model up.
 
@@ -276,7 +299,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
         raise ConfigError(f'"{card.name}" is not a network. → glocal.load("{card.name}")')
     require_torch(card.name)
     build = _BUILDERS.get(card.name) or _builder(card)
-    defaults = card.options | _compact_options(card, options.get("system", "dolg"))
+    defaults = card.options | _compact_options(card, options)
     for option, value in options.items():
         if isinstance(value, str) and value.lower() in _SPOKEN_FLAGS:  # any text counts as true
             raise ConfigError(f'{card.name}: {option} must be true or false, not the text "{value}"')
@@ -328,10 +351,10 @@ def preprocessing_of(name: str, **options: Any) -> Preprocessing:
 
     Args:
         name: as for `create_model`.
-        **options: as for `create_model`; `variant` and `subsample` of DELG change the preprocessing.
+        **options: as for `create_model`; `variant`, `subsample`, `local_map` and `context` change the preprocessing.
 
     Raises:
-        ConfigError: there is no such model.
+        ConfigError: there is no such model, or `context` is no number.
     """
     name = canonical_name(name)
     if name in _OWN_PREPROCESSING:
@@ -347,7 +370,20 @@ def preprocessing_of(name: str, **options: Any) -> Preprocessing:
         published = Preprocessing(scales=_THREE_SCALES, local_scales=(0.5, *_THREE_SCALES), local=local)
     else:
         published = Preprocessing(resize="lanczos", scales=_SQRT2_SCALES, level_rule="factor")
-    return _compact(published) if body == "mobilenetv2" else published
+    published = _compact(published) if body == "mobilenetv2" else published
+    chosen = (_compact_options(find_model(name), options) if family in ("delg", "glocal") else {}) | options
+    context = chosen.get("context", 0)
+    if not isinstance(context, int):
+        raise ConfigError(f"{name}: context must be a number of blocks, not {context!r}")
+    return dataclasses.replace(published, local=_locate(published.local, body, chosen.get("local_map", "c4"), context))
+
+
+def _locate(local: LocalSelection, body: str, local_map: str, context: int) -> LocalSelection:
+    """Where the cells of a local head's map lie, and what each of them sees."""
+    if local_map == "c3" and body in _C3_FIELDS:
+        local = dataclasses.replace(local, stride=8, receptive_field=_C3_FIELDS[body], padding=_C3_FIELDS[body] // 2)
+    grown = 2 * context * local.stride
+    return dataclasses.replace(local, receptive_field=local.receptive_field + grown, padding=local.padding + grown // 2)
 
 
 def _delg_preprocessing(body: str, variant: str, subsample: bool) -> Preprocessing:

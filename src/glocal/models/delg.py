@@ -57,6 +57,7 @@ class Delg(nn.Module):
         dim: D of the global descriptor.
         learn_p: train the exponent of GeM.
         unit_before_whitening: bring the pooled map to unit norm first.
+        local_map: "c4", the papers' S, or "c3": finer cells, that see less each (ours).
         local_gradient: let a gradient of the local descriptors reach the backbone; see `glocal.models.glocal.Glocal`.
     """
 
@@ -67,6 +68,7 @@ class Delg(nn.Module):
         dim: int = 2048,
         learn_p: bool = False,
         unit_before_whitening: bool = False,
+        local_map: str = "c4",
         local_gradient: bool = False,
     ) -> None:
         super().__init__()
@@ -76,41 +78,45 @@ class Delg(nn.Module):
         self.local_head = local_head
         self.dim, self.local_dim = dim, local_head.local_dim
         self._unit_before_whitening = unit_before_whitening
-        self._local_gradient = local_gradient
+        self._local_map, self._local_gradient = local_map, local_gradient
 
     def forward(self, images: Tensor) -> DelgOutput:
         """(B, 3, H, W) normalised RGB -> global descriptors and local maps."""
-        c4, c5 = self.backbone(images)  # (B, 1024, h, w), (B, 2048, h', w')
-        pooled = self.pool(c5)  # (B, 2048)
+        maps = self.backbone(images)  # c4 (B, 1024, h, w), c5 (B, 2048, h', w')
+        pooled = self.pool(maps.c5)  # (B, 2048)
         if self._unit_before_whitening:
             pooled = F.normalize(pooled, dim=1)
         descriptor = F.normalize(self.whiten(pooled), dim=1)  # (B, D)
         # The local losses must not reach the backbone (section 3.4).
-        shallow = c4 if self._local_gradient else c4.detach()
-        return DelgOutput(descriptor, *self.local_head(shallow))
+        shallow: Tensor = getattr(maps, self._local_map)
+        return DelgOutput(descriptor, *self.local_head(shallow if self._local_gradient else shallow.detach()))
 
 
-def delg(backbone: str = "resnet50", variant: str = "tf", subsample: bool = True, **options: Any) -> Delg:
+def delg(
+    backbone: str = "resnet50", variant: str = "tf", subsample: bool = True, local_map: str = "c4", **options: Any
+) -> Delg:
     """Build a variant of DELG with random weights.
 
     Args:
         backbone: see `glocal.nn.backbone.create_backbone`.
         variant: "tf", "torch" or "token", the columns of the table above.
         subsample: `tf` on a ResNet: S at stride 32 (`block3_strides`), as it was trained.
+        local_map: see `Delg`.
         **options: `dim`, `learn_p`, `local_gradient`; the rest goes to the local head.
 
     Raises:
-        ConfigError: there is no such variant or backbone.
+        ConfigError: there is no such variant, backbone or map.
     """
     if variant not in VARIANTS:
         raise ConfigError(f'DELG has no variant "{variant}". Choose from {", ".join(VARIANTS)}.')
     keras = "keras_subsampled" if subsample else "keras"
     body = create_backbone(backbone, keras if variant == "tf" and backbone.startswith("resnet") else None)
-    whole: dict[str, Any] = {
+    channels = body.local_channels(local_map)
+    whole: dict[str, Any] = {"local_map": local_map} | {
         name: options.pop(name) for name in ("dim", "learn_p", "local_gradient") if name in options
     }
     if variant == "tf":
-        return Delg(body, AutoencoderHead(body.channels[0], **options), **whole)
+        return Delg(body, AutoencoderHead(channels, **options), **whole)
     if variant == "torch":
-        return Delg(body, AttentionHead(body.channels[0], **options), **({"dim": 512, "learn_p": True} | whole))
-    return Delg(body, LinearHead(body.channels[0], **options), unit_before_whitening=True, **whole)
+        return Delg(body, AttentionHead(channels, **options), **({"dim": 512, "learn_p": True} | whole))
+    return Delg(body, LinearHead(channels, **options), unit_before_whitening=True, **whole)

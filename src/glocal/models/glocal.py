@@ -29,18 +29,27 @@ class Glocal(nn.Module):
         system: the network of the global descriptor; its backbone is shared.
         local_dim: d of the local descriptors.
         hidden: width of the attention.
+        local_map: "c4", or "c3": see `glocal.models.delg.Delg`.
+        context: see `glocal.nn.local_heads.AutoencoderHead`.
         local_gradient: let a gradient of the local descriptors reach the backbone. Of the losses, the one of
             `glocal.train.correspondence` has such a gradient; those of DELG never reach the backbone.
     """
 
     def __init__(
-        self, system: Dolg | Token, local_dim: int = 128, hidden: int = 512, local_gradient: bool = False
+        self,
+        system: Dolg | Token,
+        local_dim: int = 128,
+        hidden: int = 512,
+        local_map: str = "c4",
+        context: int = 0,
+        local_gradient: bool = False,
     ) -> None:
         super().__init__()
         self.system = system
-        self.local_head = AutoencoderHead(self.backbone.channels[0], local_dim, hidden)
+        channels = self.backbone.local_channels(local_map)
+        self.local_head = AutoencoderHead(channels, local_dim, hidden, context=context)
         self.dim, self.local_dim = system.dim, local_dim
-        self._local_gradient = local_gradient
+        self._local_map, self._local_gradient = local_map, local_gradient
 
     @property
     def backbone(self) -> Backbone:
@@ -51,7 +60,8 @@ class Glocal(nn.Module):
         """(B, 3, H, W) normalised RGB -> global descriptors and local maps."""
         maps = self.backbone(images)
         descriptor = self.system.describe(maps)  # (B, D)
-        return DelgOutput(descriptor, *self.local_head(maps.c4 if self._local_gradient else maps.c4.detach()))
+        shallow: Tensor = getattr(maps, self._local_map)
+        return DelgOutput(descriptor, *self.local_head(shallow if self._local_gradient else shallow.detach()))
 
 
 def glocal(
@@ -59,6 +69,8 @@ def glocal(
     system: str = "dolg",
     local_dim: int = 128,
     local_hidden: int = 512,
+    local_map: str = "c4",
+    context: int = 0,
     local_gradient: bool = False,
     **options: Any,
 ) -> Glocal:
@@ -69,12 +81,15 @@ def glocal(
         system: "dolg" or "token".
         local_dim: d of the local descriptors.
         local_hidden: width of the attention.
+        local_map: see `Glocal`.
+        context: see `Glocal`.
         local_gradient: see `Glocal`.
         **options: those of the system.
 
     Raises:
-        ConfigError: there is no such system or backbone.
+        ConfigError: there is no such system, backbone or map.
     """
     if system not in SYSTEMS:
         raise ConfigError(f'glocal has no system "{system}". Choose from {", ".join(SYSTEMS)}.')
-    return Glocal(SYSTEMS[system](backbone, **options), local_dim, local_hidden, local_gradient)
+    body = SYSTEMS[system](backbone, **options)
+    return Glocal(body, local_dim, local_hidden, local_map, context, local_gradient)

@@ -32,6 +32,26 @@ class LocalMaps(NamedTuple):
     reconstruction: Tensor | None
 
 
+class ContextBlock(nn.Module):
+    """Each cell learns of its neighbours: 3x3 per channel, ReLU, 1x1, a residual that begins at zero (ours)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        nn.init.zeros_(self.layers.get_submodule("4").get_parameter("weight"))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        changed: Tensor = self.layers(maps)
+        return maps + changed
+
+
 class AutoencoderHead(nn.Module):
     """The head of the paper and of its TensorFlow code: a 128-d autoencoder beside the attention (section 3.3).
 
@@ -43,6 +63,7 @@ class AutoencoderHead(nn.Module):
         pooled_map: "decoded" or "shallow": what is pooled with the attention.
         pooled_sum: the paper's sum over positions instead of the code's mean.
         pooled_unit: every position of the pooled map gets unit norm first (code); the paper writes no such thing.
+        context: number of `ContextBlock`s on the map, before all else (ours).
     """
 
     def __init__(
@@ -54,11 +75,13 @@ class AutoencoderHead(nn.Module):
         pooled_map: str = "decoded",
         pooled_sum: bool = False,
         pooled_unit: bool = True,
+        context: int = 0,
     ) -> None:
         super().__init__()
         for name, value in (("attention_input", attention_input), ("pooled_map", pooled_map)):
             if value not in ("shallow", "decoded"):
                 raise ConfigError(f'{name} must be "shallow" or "decoded", not {value!r}')
+        self.context = nn.Sequential(*(ContextBlock(channels) for _ in range(context)))
         self.encode = nn.Conv2d(channels, local_dim, 1)
         self.decode = nn.Conv2d(local_dim, channels, 1)
         # Keras' constants: eps 1e-3, and a momentum of 0.99 for the old value.
@@ -71,8 +94,9 @@ class AutoencoderHead(nn.Module):
     def forward(self, shallow: Tensor) -> LocalMaps:
         """(B, C, H, W) -> local descriptors, attention, pooled map, reconstruction error.
 
-        Through the descriptors alone a gradient can reach the map; the caller detaches it, or not.
+        Through the descriptors alone a gradient can reach the map and its context; the caller detaches it, or not.
         """
+        shallow = self.context(shallow)
         local = self.encode(shallow)
         shallow, code = (shallow.detach(), self.encode(shallow.detach())) if shallow.requires_grad else (shallow, local)
         maps = {"shallow": shallow, "decoded": F.relu(self.decode(code))}

@@ -45,10 +45,11 @@ class MobileNetV2(Backbone):
     """The convolutional part of MobileNetV2.
 
     c4 is the widened map inside the first block of stride 32 (576 channels): the last at stride 16, and a
-    far better descriptor than the 96 channels from which it is made.
+    far better descriptor than the 96 channels from which it is made. So is c3 at stride 8 (192 channels).
     """
 
     channels = (576, _LAST)
+    c3_channels = 192
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,10 +69,15 @@ class MobileNetV2(Backbone):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
     def forward(self, images: Tensor) -> FeatureMaps:
-        """(B, 3, H, W) normalised RGB -> c4 (B, 576, H / 16, W / 16), c5 (B, 1280, H / 32, W / 32)."""
-        maps = self.features[:14](images)
-        wide = self.features[14].get_submodule("conv")
-        assert isinstance(wide, nn.Sequential)
-        c4 = wide[0](maps)
-        maps = wide[1:](c4)  # this block narrows the map and changes its stride: no residual
-        return FeatureMaps(c4, self.features[15:](maps))
+        """(B, 3, H, W) RGB -> c4 (B, 576, H / 16, W / 16), c5 (B, 1280, H / 32, W / 32), c3 (B, 192, H / 8, W / 8)."""
+        c3, maps = _through_wide(self.features[7], self.features[:7](images))
+        c4, maps = _through_wide(self.features[14], self.features[8:14](maps))
+        return FeatureMaps(c4, self.features[15:](maps), c3)
+
+
+def _through_wide(block: nn.Module, maps: Tensor) -> tuple[Tensor, Tensor]:
+    """The widened map inside a block that halves the resolution, and what the block gives: it has no residual."""
+    layers = block.get_submodule("conv")
+    assert isinstance(layers, nn.Sequential)
+    wide = layers[0](maps)
+    return wide, layers[1:](wide)

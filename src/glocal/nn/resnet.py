@@ -100,6 +100,7 @@ class ResNet(Backbone):
         self.layer3 = self._stage(512, 256, blocks[2], 2)
         self.layer4 = self._stage(1024, 512, blocks[3], 1 if self._variant.subsampled_c4 else 2)
         self.channels = (1024, 2048)
+        self.c3_channels = 512
         self.c4_stride = 32 if self._variant.subsampled_c4 else 16
         self.min_side = 5 if self._variant.same_padding else 1  # the unpadded max-pooling needs three cells
         self._initialise()
@@ -124,11 +125,12 @@ class ResNet(Backbone):
         return self.maxpool(F.relu(self.bn1(self.conv1(images))))
 
     def forward(self, images: Tensor) -> FeatureMaps:
-        """(B, 3, H, W) normalised RGB -> c4 (B, 1024, H / 16, W / 16), c5 (B, 2048, H / 32, W / 32)."""
-        c4 = self.layer3(self.layer2(self.layer1(self.stem(images))))
+        """(B, 3, H, W) RGB -> c4 (B, 1024, H / 16, W / 16), c5 (B, 2048, H / 32, W / 32), c3 (B, 512, H / 8, W / 8)."""
+        c3 = self.layer2(self.layer1(self.stem(images)))
+        c4 = self.layer3(c3)
         if self._variant.subsampled_c4:
             c4 = c4[:, :, ::2, ::2]
-        return FeatureMaps(c4, self.layer4(c4))
+        return FeatureMaps(c4, self.layer4(c4), c3)
 
 
 def _same_padding(side: int, kernel: int = 7, stride: int = 2) -> tuple[int, int]:

@@ -6,12 +6,14 @@ been verified against each other without an error.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 _NEAR = 0.6  # of the spacing of cells: what counts as the same place
-_AROUND = 2.0  # of the spacing: nearer cells of the same picture are neither right nor wrong
+_AROUND = 1.2  # of the spacing: nearer cells of the same picture are neither right nor wrong
 _ZOOM = 2.0  # largest ratio of the two spacings: one cell describes one size
 
 
@@ -35,37 +37,61 @@ def corresponding_cells(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return here, there[here]
 
 
-def correspondence_loss(local: Tensor, places: Tensor, temperature: float = 0.07) -> Tensor:
-    """Soft-max cross-entropy of a cell's counterpart among the cells of all second views, and the other way round.
+class CellLosses(NamedTuple):
+    """What geometry says of a batch of local maps.
+
+    Attributes:
+        correspondence: () soft-max cross-entropy of a cell's counterpart among the cells of all second views, and the
+            other way round.
+        reliability: () cross-entropy of the attention as a forecast of which cells find their counterpart first: the
+            probability is 1 - exp(-attention), the logistic function of what its softplus reads.
+    """
+
+    correspondence: Tensor
+    reliability: Tensor
+
+
+def cell_losses(
+    local: Tensor, attention: Tensor, places: Tensor, temperature: float = 0.07, most: int = 512
+) -> CellLosses:
+    """Both losses, means over pairs of corresponding cells; 0 where there are none.
 
     Args:
         local: (2 B, d, n, n), local descriptors of any norm; views 2 i and 2 i + 1 are of one photo.
+        attention: (2 B, 1, n, n), positive.
         places: (2 B, n, n, 2), see `corresponding_cells`.
         temperature: what cosines are divided by.
-
-    Returns:
-        () mean over all pairs of cells; 0 where there are none.
+        most: pairs that are compared, drawn by torch's generator; every one is compared with all cells.
     """
     cells = F.normalize(local.float().flatten(2), dim=1).mT  # (2 B, n n, d)
     firsts, seconds = cells[0::2], cells[1::2]
+    looks = attention.float().flatten(1)  # (2 B, n n)
     per_view = cells.shape[1]
-    here, there = [], []
+    mine, theirs = [], []
     for i, (first, second) in enumerate(zip(places[0::2], places[1::2], strict=True)):
-        mine, theirs = corresponding_cells(first, second)
-        here.append(mine + i * per_view)
-        there.append(theirs + i * per_view)
-    a, b = torch.cat(here), torch.cat(there)
+        here, there = corresponding_cells(first, second)
+        mine.append(here + i * per_view)
+        theirs.append(there + i * per_view)
+    a, b = torch.cat(mine), torch.cat(theirs)
     if not len(a):
-        return local.sum() * 0
-    losses = [
-        _one_way(firsts.flatten(0, 1)[a], seconds.flatten(0, 1), b, places[1::2], temperature),
-        _one_way(seconds.flatten(0, 1)[b], firsts.flatten(0, 1), a, places[0::2], temperature),
-    ]
-    return torch.stack(losses).mean()
+        return CellLosses(local.sum() * 0, attention.sum() * 0)
+    some = torch.randperm(len(a), device="cpu")[:most].to(a.device)
+    a, b = a[some], b[some]
+    onward = _compare(firsts.flatten(0, 1)[a], seconds.flatten(0, 1), b, places[1::2], temperature)
+    back = _compare(seconds.flatten(0, 1)[b], firsts.flatten(0, 1), a, places[0::2], temperature)
+    forecasts = _forecast(looks[0::2].flatten()[a], onward, b) + _forecast(looks[1::2].flatten()[b], back, a)
+    return CellLosses((F.cross_entropy(onward, b) + F.cross_entropy(back, a)) / 2, forecasts / 2)
 
 
-def _one_way(queries: Tensor, cells: Tensor, right: Tensor, places: Tensor, temperature: float) -> Tensor:
-    """(M, d) against (B n n, d), of which `right` (M,) are the counterparts."""
+def _forecast(attention: Tensor, logits: Tensor, right: Tensor) -> Tensor:
+    """(M,) attention of cells, (M, N) their likeness to others, (M,) the right ones -> () binary cross-entropy."""
+    found = logits.argmax(dim=1) == right
+    attention = attention.clamp(min=1e-6)
+    return torch.where(found, -torch.log(-torch.expm1(-attention)), attention).mean()
+
+
+def _compare(queries: Tensor, cells: Tensor, right: Tensor, places: Tensor, temperature: float) -> Tensor:
+    """(M, d) against (B n n, d), of which `right` (M,) are the counterparts: logits (M, B n n), neighbours left out."""
     logits = queries @ cells.T / temperature
     per_view = places.shape[1] * places.shape[2]
     flat, sizes = places.flatten(0, 2), _spacing(places).flatten()
@@ -74,8 +100,7 @@ def _one_way(queries: Tensor, cells: Tensor, right: Tensor, places: Tensor, temp
     columns = view[:, None] * per_view + offsets  # (M, n n): the cells of the right view
     distance = (flat[columns] - flat[right][:, None]).norm(dim=2)
     around = (distance < _AROUND * sizes[right][:, None]) & (columns != right[:, None])
-    logits = logits.scatter(1, columns, logits.gather(1, columns).masked_fill(around, -torch.inf))
-    return F.cross_entropy(logits, right)
+    return logits.scatter(1, columns, logits.gather(1, columns).masked_fill(around, -torch.inf))
 
 
 def _spacing(places: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from glocal.errors import BackendUnavailable, NothingToDo
 _PANELS = (
     (("loss", "global", "attention"), "loss"),
     (("reconstruction",), "reconstruction"),
-    (("correspondence",), "correspondence"),
+    (("correspondence", "reliability"), "corresponding cells"),
     (("map",), "validation mAP"),
     (("lr",), "learning rate"),
 )

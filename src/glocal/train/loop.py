@@ -44,11 +44,11 @@ from glocal.train.objectives import GlobalObjective, JointObjective, Losses
 from glocal.train.recipe import Recipe
 from glocal.train.schedule import learning_rate, total_steps
 from glocal.train.validation import describe_photos, mean_average_precision
-from glocal.train.warm_start import fill_from, imprint, whiten_projection
+from glocal.train.warm_start import fill_from, imprint, whiten_projections
 from glocal.types import Pixels
 
 LOG, BEST = "log.csv", "best"
-_LOSSES = ("attention", "reconstruction", "correspondence")
+_LOSSES = ("attention", "reconstruction", "correspondence", "reliability")
 _FIELDS = ("step", "epoch", "lr", "loss", "global", *_LOSSES, "map", "images_per_s", "waiting")
 _EMPTY = dict.fromkeys(_FIELDS, "")
 _COMMON = ("area", "aspect", "lighting", "jitter", "jitter_probability")  # to plain and to staged views
@@ -190,7 +190,12 @@ class Trainer:
             return Trainee(network, GlobalObjective(head))
         pooled = network.get_submodule("local_head").pooled_channels
         loss = recipe.loss
-        weights = loss.attention_weight, loss.reconstruction_weight, loss.correspondence_weight
+        weights = (
+            loss.attention_weight,
+            loss.reconstruction_weight,
+            loss.correspondence_weight,
+            loss.reliability_weight,
+        )
         assert isinstance(pooled, int)
         return Trainee(network, JointObjective(head, pooled, self.photos.num_classes, *weights))
 
@@ -287,8 +292,9 @@ class Trainer:
         network, size = self.trainee.network, self.recipe.data.image_size
         feed = self.photos, self.rules, size, self.device
         precision = self.recipe.run.precision
-        if self.recipe.model.whitening:
-            whiten_projection(network, *feed, self.recipe.model.whitening, precision)
+        model = self.recipe.model
+        if model.whitening or model.local_whitening:
+            whiten_projections(network, *feed, model.whitening, model.local_whitening, precision)
         if self.recipe.loss.imprint:
             head = self.trainee.objective.head
             imprint(head.head if isinstance(head, PartialHead) else head, network, *feed, precision)

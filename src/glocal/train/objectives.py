@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from glocal.models.delg import DelgOutput
 from glocal.nn.margin_head import MarginHead
 from glocal.nn.partial_head import PartialHead
-from glocal.train.correspondence import correspondence_loss
+from glocal.train.correspondence import cell_losses
 
 
 class Losses(NamedTuple):
@@ -24,7 +24,8 @@ class Losses(NamedTuple):
         global_: () cross-entropy of the global descriptor.
         attention: () cross-entropy of the attention-pooled local features; None for a global model.
         reconstruction: () error of the autoencoder, unweighted; None where there is none.
-        correspondence: () cross-entropy of corresponding cells, unweighted; None where it is not asked for.
+        correspondence, reliability: () see `glocal.train.correspondence.CellLosses`, unweighted; None where they are
+            not asked for.
     """
 
     total: Tensor
@@ -32,6 +33,7 @@ class Losses(NamedTuple):
     attention: Tensor | None = None
     reconstruction: Tensor | None = None
     correspondence: Tensor | None = None
+    reliability: Tensor | None = None
 
 
 def _cross_entropy(head: MarginHead | PartialHead, descriptors: Tensor, labels: Tensor) -> Tensor:
@@ -55,7 +57,7 @@ class GlobalObjective(nn.Module):
 
 
 class JointObjective(nn.Module):
-    """The three losses of DELG, L_g + beta L_a + lambda L_r (section 3.4), and one from geometry (ours).
+    """The three losses of DELG, L_g + beta L_a + lambda L_r (section 3.4), and two from geometry (ours).
 
     Args:
         head: margin classifier of the global descriptor.
@@ -63,7 +65,7 @@ class JointObjective(nn.Module):
         num_classes: K.
         attention_weight: beta.
         reconstruction_weight: lambda.
-        correspondence_weight: of `correspondence_loss`; 0 leaves it out.
+        correspondence_weight, reliability_weight: of `cell_losses`; with a correspondence of 0 both are left out.
     """
 
     def __init__(
@@ -74,13 +76,14 @@ class JointObjective(nn.Module):
         attention_weight: float = 1.0,
         reconstruction_weight: float = 10.0,
         correspondence_weight: float = 0.0,
+        reliability_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.head = head
         self.attention_classifier = nn.Linear(pooled_channels, num_classes)
         self.attention_weight = attention_weight
         self.reconstruction_weight = reconstruction_weight
-        self.correspondence_weight = correspondence_weight
+        self.correspondence_weight, self.reliability_weight = correspondence_weight, reliability_weight
 
     def forward(self, output: DelgOutput, labels: Tensor, places: Tensor | None = None) -> Losses:
         """One pass of a network, (B,) int64, (B, n, n, 2) places of the cells if known -> the losses and their sum."""
@@ -89,8 +92,8 @@ class JointObjective(nn.Module):
         total = global_ + self.attention_weight * attention
         if output.reconstruction is not None:
             total = total + self.reconstruction_weight * output.reconstruction
-        correspondence = None
-        if self.correspondence_weight and places is not None:
-            correspondence = correspondence_loss(output.local, places)
-            total = total + self.correspondence_weight * correspondence
-        return Losses(total, global_, attention, output.reconstruction, correspondence)
+        if not self.correspondence_weight or places is None:
+            return Losses(total, global_, attention, output.reconstruction)
+        cells = cell_losses(output.local, output.attention, places)
+        total = total + self.correspondence_weight * cells.correspondence + self.reliability_weight * cells.reliability
+        return Losses(total, global_, attention, output.reconstruction, *cells)

@@ -39,6 +39,7 @@ class ModelPart:
             scales and offsets still learn (usual where photos are few).
         whitening: begin with a projection that whitens the training photos, components divided by variance to this
             power: 0.5 for all, 0 for a random projection (ours).
+        local_whitening: the same for local descriptors, over cells.
     """
 
     name: str = "gem_mobilenetv2"
@@ -47,6 +48,7 @@ class ModelPart:
     freeze: tuple[str, ...] = ()
     freeze_statistics: bool = False
     whitening: float = 0.0
+    local_whitening: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class LossPart:
         reconstruction_weight: lambda, for models with an autoencoder.
         correspondence_weight: of the loss of corresponding cells (`glocal.train.correspondence`), for models with local
             features; 0 leaves it out. Otherwise every photo gives two rendered views per step (ours).
+        reliability_weight: of the attention's forecast which of those cells find each other (ours).
         imprint: begin with the mean descriptor of every class instead of random class weights (ours).
         fixed_classes: class weights do not learn; with `imprint` the views of a photo are drawn to what the network
             said of it before training, which keeps it from forgetting (ours).
@@ -140,6 +143,7 @@ class LossPart:
     attention_weight: float = 1.0
     reconstruction_weight: float = 10.0
     correspondence_weight: float = 0.0
+    reliability_weight: float = 0.0
     imprint: bool = False
     fixed_classes: bool = False
 
