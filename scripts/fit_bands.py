@@ -2,7 +2,7 @@
 
     python scripts/fit_bands.py ../shared/data/photos-train [--model NAME --max-ratio 0.95 --tolerance 0.035]
 
-Every photo of a labelled instance group of the training collection (at most `QUERIES_PER_GROUP` of each) is
+Every photo of a labelled instance group of the training collection (at most four of each) is
 searched among all training photos; its 100 best candidates are verified as `glocal search` does it, without
 query expansion. A candidate of the same group is right, any other is unrelated. A logistic model of the number
 of inliers is fitted on those pairs, as if every query had one right candidate among the hundred; the thresholds
@@ -35,13 +35,16 @@ from glocal.models.catalogue import find_model
 from glocal.rerank.geometric import DEFAULTS, GeometricReranker, VerificationOptions
 from glocal.types import Descriptors, Extraction
 
-QUERIES_PER_GROUP = 4
 WRONG_PER_QUERY = {"same": 0.002, "possibly": 0.02}
 """Unrelated hits per query in band *same*, and above the threshold of *possibly*."""
+DEPTH = 100
+CHANCE = 0.002
+"""Of the verified unrelated pairs; with so few inliers, and fewer, the order of the shortlist stays."""
 SHARING_SOURCES = {
     "marcusklasson/GroceryStoreDataset",  # one design for several flavours; the shelf behind holds the others
     "kdatsenko/scalable-vocabulary-tree-image-recognition",  # DVDs beside the same keyboard and book
     "KOE-Wayfind/koe-datasets",  # one sign for several doors
+    "JSebastianIEU/ie-tower-visual-place-recognition",  # floors of one tower built alike; one food court in two groups
     "google/dreambooth",  # toys photographed on the same boards
 }
 
@@ -49,12 +52,16 @@ _STATE: dict[str, object] = {}
 
 
 def extract(item: tuple[str, bytes]) -> Extraction:
-    """Features of one picture."""
+    """Features of one picture; for a network as large as it would see a camera's photo of the same thing."""
     cv2.setNumThreads(1)
     if "model" not in _STATE:
         _STATE["model"] = load(str(_STATE["name"]))
     model = _STATE["model"]
-    return model.extract(decode(item[1], item[0], model.spec.image_size))  # type: ignore[attr-defined]
+    photo = decode(item[1], item[0], model.spec.image_size)  # type: ignore[attr-defined]
+    if find_model(str(_STATE["name"])).is_network:
+        zoom = model.spec.image_size / max(photo.size)  # type: ignore[attr-defined]
+        photo = dataclasses.replace(photo, pixels=cv2.resize(photo.pixels, None, fx=zoom, fy=zoom))
+    return model.extract(photo)  # type: ignore[attr-defined]
 
 
 def fit_logistic(
@@ -101,7 +108,7 @@ def extract_all(items: list[tuple[str, bytes]], model: str) -> Iterator[Extracti
         yield from workers.map(extract, items, chunksize=16)
 
 
-def verify_pairs(photos: Path, model: str, verification: VerificationOptions) -> list[Pair]:
+def verify_pairs(photos: Path, model: str, verification: VerificationOptions, per_group: int) -> list[Pair]:
     """Search a few photos of every labelled group among all, and verify the 100 best candidates of each."""
     items: list[tuple[str, bytes]] = []
     about: dict[str, dict[str, str]] = {}
@@ -113,7 +120,7 @@ def verify_pairs(photos: Path, model: str, verification: VerificationOptions) ->
     index = ExactIndex([Descriptors(tuple(about), np.stack([e.descriptor for e in extractions.values()]))])
     reranker = GeometricReranker(lambda name: extractions[name].local, verification)
     pairs = []
-    queries = choose_queries(about)
+    queries = choose_queries(about, per_group)
     for done, name in enumerate(queries):
         (shortlist,) = index.search(Descriptors((name,), extractions[name].descriptor[None]), 101)
         keep = [i for i, other in enumerate(shortlist.ids) if other != name][:100]
@@ -137,13 +144,14 @@ def main() -> None:
     parser.add_argument("--model", default="rootsift")
     parser.add_argument("--max-ratio", type=float, default=DEFAULTS.max_ratio)
     parser.add_argument("--tolerance", type=float, default=DEFAULTS.tolerance)
+    parser.add_argument("--per-group", type=int, default=4, help="photos of every group that are searched")
     parser.add_argument("--pairs", type=Path, help="keep the verified pairs in this file, or use those that it holds")
     options = parser.parse_args()
     verification = VerificationOptions(options.max_ratio, options.tolerance)
     if options.pairs and options.pairs.exists():
         pairs = [Pair(*row) for row in json.loads(options.pairs.read_text("utf-8"))]
     else:
-        pairs = verify_pairs(options.photos, options.model, verification)
+        pairs = verify_pairs(options.photos, options.model, verification, options.per_group)
         if options.pairs:
             options.pairs.write_text(json.dumps([dataclasses.astuple(pair) for pair in pairs]), "utf-8")
     write(options.model, [pair for pair in pairs if pair.same_group or not shares(pair)], verification)
@@ -154,14 +162,14 @@ def shares(pair: Pair) -> bool:
     return pair.query_source == pair.candidate_source and pair.query_source in SHARING_SOURCES
 
 
-def choose_queries(about: dict[str, dict[str, str]]) -> list[str]:
+def choose_queries(about: dict[str, dict[str, str]], per_group: int) -> list[str]:
     """A few photos of every labelled instance group, seeded."""
     members: dict[str, list[str]] = {}
     for name, description in about.items():
         if description["group"] is not None and description["kind"] == "instance":
             members.setdefault(description["group"], []).append(name)
     rng = np.random.default_rng(0)
-    chosen = [rng.permutation(members[group])[:QUERIES_PER_GROUP].tolist() for group in sorted(members)]
+    chosen = [rng.permutation(members[group])[:per_group].tolist() for group in sorted(members)]
     return [name for some in chosen for name in some]
 
 
@@ -190,7 +198,11 @@ def write(model: str, pairs: list[Pair], verification: VerificationOptions) -> N
     table = {
         "calibration": {name: round(float(value), 8) for name, value in calibration.items()},
         "weights": load(model).spec.weights,
-        "verification": {"max_ratio": verification.max_ratio, "tolerance": verification.tolerance},
+        "verification": {
+            "max_ratio": verification.max_ratio,
+            "tolerance": verification.tolerance,
+            "least": least_inliers(inliers, right, int(CHANCE * DEPTH * num_queries)),
+        },
         "fitted_on": f"{num_queries} photos of labelled groups searched in the training collection, their 100 best "
         f"candidates verified; {int(right.sum())} right, {int((~right).sum())} unrelated pairs with a plausible model",
         "wrong_per_query": WRONG_PER_QUERY,

@@ -293,7 +293,12 @@ class Searcher:
             shortlist = self._shortlist(extraction.descriptor, length)
             found = time.perf_counter()
             features: dict[str, LocalFeatures] = {}
-            hits = GeometricReranker.order(shortlist, {})
+            hits = [
+                Hit(name, rank, similarity)
+                for rank, (name, similarity) in enumerate(
+                    zip(shortlist.ids, shortlist.similarities.tolist(), strict=True), 1
+                )
+            ]
             if rerank == "geometric" and self._verifies and len(local) >= MIN_FEATURES:
                 hits = self._rerank(extraction.descriptor, local, shortlist, features)
             query = Query(path, answer.size, answer.box, len(local))

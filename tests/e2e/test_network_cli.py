@@ -25,8 +25,8 @@ def settled(network):
         network.eval()(images)
         network.whiten.bias.copy_(-network.whiten.weight @ pooled[-1])
         if network.local_dim:
-            encode, c4 = network.local_head.encode, network.backbone(images).c4
-            encode.bias.copy_(-encode.weight[:, :, 0, 0] @ c4.mean(dim=(0, 2, 3)))
+            encode, c3 = network.local_head.encode, network.backbone(images).c3
+            encode.bias.copy_(-encode.weight[:, :, 0, 0] @ c3.mean(dim=(0, 2, 3)))
     return network
 
 

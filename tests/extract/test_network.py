@@ -153,3 +153,19 @@ def test_devices_that_are_not_there_are_named():
 def test_batch_sizes_that_make_no_sense_are_refused(size):
     with pytest.raises(ConfigError, match="batch size"):
         NetworkExtractor(Greedy(1), "greedy", preprocessing_of("gem_resnet50"), "f" * 64, "cpu", size)
+
+
+def test_bfloat16_is_used_where_the_device_has_it_and_changes_little(monkeypatch):
+    exact = extractor_of("gem_mobilenetv2")
+    rules = dataclasses.replace(exact.preprocessing, precision="bfloat16")
+    found = {}
+    for has in (False, True):
+        monkeypatch.setattr("glocal.extract.network.has_bfloat16", lambda device, has=has: has)
+        mixed = NetworkExtractor(exact.network, "gem", rules, "f" * 64, "cpu")
+        kinds = set()
+        mixed.network.backbone.register_forward_hook(lambda _, given, maps, kinds=kinds: kinds.add(maps.c5.dtype))
+        found[has] = mixed.extract(photo(texture(7))).descriptor
+        assert kinds == {torch.bfloat16 if has else torch.float32}
+        assert found[has].dtype == np.float32
+    assert np.linalg.norm(found[True]) == pytest.approx(1, abs=1e-5)
+    assert 0.99 < found[True] @ found[False] < 1

@@ -12,7 +12,6 @@ from glocal.models import catalogue
 from glocal.models.catalogue import (
     CATALOGUE,
     CLASSICAL_MODEL,
-    DEFAULT_NETWORK,
     ModelCard,
     build_classical,
     canonical_name,
@@ -212,14 +211,8 @@ def test_preprocessing_that_makes_no_sense_is_refused_by_name(fields, named):
         Preprocessing.from_dict(fields)
 
 
-def test_the_default_is_the_network_of_the_package_where_torch_is_there(monkeypatch, tmp_path):
-    assert default_model() == "rootsift"  # what the environment of the tests says
+def test_the_environment_names_the_default(monkeypatch):
     monkeypatch.setenv("GLOCAL_MODEL", "dolg_r50")
     assert default_model() == "dolg_r50"
     monkeypatch.delenv("GLOCAL_MODEL")
-    monkeypatch.setattr(catalogue, "shipped_model", lambda name: tmp_path / name)
-    assert default_model() == CLASSICAL_MODEL
-    (tmp_path / DEFAULT_NETWORK).mkdir()
-    assert default_model() == DEFAULT_NETWORK
-    monkeypatch.setattr(catalogue.importlib.util, "find_spec", lambda name: None)
     assert default_model() == CLASSICAL_MODEL

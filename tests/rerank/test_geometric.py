@@ -4,7 +4,7 @@ import pytest
 from glocal.ops.homography import transfer
 from glocal.protocols import Reranker
 from glocal.rerank.geometric import GeometricReranker, VerificationOptions, verify_pair
-from glocal.types import LocalFeatures, Shortlist
+from glocal.types import LocalFeatures, Shortlist, Verification
 
 VIEW = np.array([[0.8, 0.1, 40.0], [-0.1, 0.9, 60.0], [2e-4, 1e-4, 1.0]])
 
@@ -66,6 +66,17 @@ def test_hits_are_ordered_by_inliers_and_ties_by_similarity():
     assert [hit.id for hit in hits] == ["strong", "strong too", "weak", "none", "late"]
     assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5]
     assert hits[-1].verification is None
+
+
+def test_candidates_with_inliers_by_chance_keep_their_order_behind_the_others():
+    verified = {
+        name: Verification(count, None, np.zeros((count, 2), np.int64), np.ones(count, np.bool_))
+        for name, count in {"a": 5, "b": 9, "c": 7, "d": 30}.items()
+    }
+    shortlist = Shortlist("query", ("a", "b", "u", "c", "d"), np.array([0.9, 0.8, 0.7, 0.6, 0.5], np.float32))
+    for least, order in ((0, "dbcau"), (8, "dbauc"), (31, "abucd")):
+        hits = GeometricReranker(lambda _: None, VerificationOptions(least=least)).order(shortlist, verified)
+        assert "".join(hit.id for hit in hits) == order
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

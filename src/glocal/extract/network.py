@@ -51,6 +51,14 @@ def pick_device(device: str = "auto") -> str:
     return device
 
 
+def has_bfloat16(device: str) -> bool:
+    """Whether a device computes in bfloat16 itself, and not by way of float32."""
+    if device == "cpu":
+        found: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch: then float32
+        return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 class NetworkExtractor:
     """`Extractor` of a network with its weights and preprocessing.
 
@@ -83,6 +91,7 @@ class NetworkExtractor:
         self.network = fold_batchnorm(copy.deepcopy(network).eval()).requires_grad_(False)
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.preprocessing = preprocessing
+        self._is_mixed = preprocessing.precision == "bfloat16" and has_bfloat16(self.device)
         body = getattr(network, "backbone", None)
         self._min_side = body.min_side if isinstance(body, Backbone) else 1
         dim, local_dim = int(getattr(network, "dim", 0)), int(getattr(network, "local_dim", 0))
@@ -169,9 +178,11 @@ class NetworkExtractor:
         local_scales = rules.local_scales if self.spec.local_dim else ()
         for scale in dict.fromkeys((*local_scales, *rules.scales)):
             level = pyramid_level(images, scale, rules.level_rule)
-            output = self.network(_at_least(level, self._min_side).contiguous(memory_format=torch.channels_last))
+            level = _at_least(level, self._min_side).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(self.device.partition(":")[0], torch.bfloat16, self._is_mixed):
+                output = self.network(level)
             if scale in rules.scales:
-                vectors.append(output.descriptor if isinstance(output, DelgOutput) else output)
+                vectors.append((output.descriptor if isinstance(output, DelgOutput) else output).float())
             if scale in local_scales:
                 for per_photo, attention, local in zip(
                     levels, _numpy(output.attention), _numpy(output.local), strict=True

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from glocal.errors import BackendUnavailable, ConfigError, RetrievalError
-from glocal.home import shipped_model
 from glocal.models.preprocessing import SEVEN_SCALES, LocalSelection, Preprocessing
 from glocal.models.published import PUBLISHED
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 CLASSICAL_MODEL = "rootsift"
 """Needs neither torch nor a download."""
-DEFAULT_NETWORK = "glocal_mobilenetv2"
 TIMM_PREFIX = "timm:"
 PLUGIN_GROUP = "glocal.models"
 """Entry points of this group are functions without arguments that call `register_model`."""
@@ -38,8 +36,9 @@ _THREE_SCALES = (0.70710677, 1.0, 1.4142135)
 _SQRT2_SCALES = (1.0, 2**0.5, 0.5**0.5)
 _FIVE_SCALES = (0.3535, 0.5, 0.7071, 1.0, 1.4142)
 # Chosen on training photos (docs/training-log.md): sides of 128 to 512 pixels, as large as things were in training.
+# Levels that both kinds of features share are computed once.
 _COMPACT_SCALES = (0.25, 0.35355338, 0.5, 0.70710677, 1.0)
-_COMPACT_LOCAL_SCALES = (0.5, 0.70710677, 1.0, 1.4142135)
+_COMPACT_LOCAL_SCALES = (0.35355338, 0.5, 0.70710677, 1.0)
 _C3_FIELDS = {"mobilenetv2": 59, "resnet50": 91, "resnet101": 91}
 """Pixels that a cell of c3 sees."""
 _TORCH_DELG_SCALES = (0.25, 0.3535, 0.5, 0.7071, 1.0, 1.4142, 2.0)
@@ -249,15 +248,8 @@ def canonical_name(name: str) -> str:
 
 
 def default_model() -> str:
-    """What describes photos when nobody says which model.
-
-    `GLOCAL_MODEL` of the environment, else the package's network where torch is installed, else `CLASSICAL_MODEL`.
-    """
-    chosen = os.environ.get("GLOCAL_MODEL")
-    if chosen:
-        return chosen
-    has_network = shipped_model(DEFAULT_NETWORK).is_dir() and importlib.util.find_spec("torch") is not None
-    return DEFAULT_NETWORK if has_network else CLASSICAL_MODEL
+    """What describes photos when nobody says which model: `GLOCAL_MODEL` of the environment, else `CLASSICAL_MODEL`."""
+    return os.environ.get("GLOCAL_MODEL") or CLASSICAL_MODEL
 
 
 def find_model(name: str) -> ModelCard:
@@ -421,4 +413,5 @@ def _compact(published: Preprocessing) -> Preprocessing:
         local_scales=_COMPACT_LOCAL_SCALES if published.local_scales else (),
         level_rule="size",
         local=local,
+        precision="bfloat16",
     )

@@ -68,8 +68,9 @@ class Calibration:
             if file.get("weights", weights) != weights:
                 return None
             table = {name: float(value) for name, value in file["calibration"].items()}
-            how = file.get("verification", {"max_ratio": DEFAULTS.max_ratio, "tolerance": DEFAULTS.tolerance})
-            verification = VerificationOptions(float(how["max_ratio"]), float(how["tolerance"]))
+            verification = DEFAULTS
+            if how := file.get("verification"):
+                verification = VerificationOptions(float(how["max_ratio"]), float(how["tolerance"]), int(how["least"]))
             return cls(**table, verification=verification)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise WeightsError(f"{model}.bands.json cannot be read ({error}) → reinstall glocal") from error

@@ -29,12 +29,14 @@ class VerificationOptions:
     Attributes:
         max_ratio: ratio test of the matches, 1 switches it off.
         tolerance: largest transfer error of an inlier, as a share of the target's longest side.
+        least: fewer inliers than this are chance: such candidates keep the order of the shortlist.
         depth: how many candidates of a shortlist are verified.
         threads: pairs that are verified at the same time; the answer does not depend on it.
     """
 
     max_ratio: float = 0.8
     tolerance: float = 0.012
+    least: int = 0
     depth: int = 100
     threads: int = 2
 
@@ -96,7 +98,7 @@ def _bounding_rectangle(points: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 class GeometricReranker:
-    """`Reranker` that orders by inliers, ties by similarity."""
+    """`Reranker` that orders by inliers, ties and what is chance by similarity."""
 
     def __init__(self, features_of: Callable[[str], LocalFeatures], options: VerificationOptions = DEFAULTS) -> None:
         self._features_of = features_of
@@ -116,13 +118,13 @@ class GeometricReranker:
             found = threads.map(lambda target: verify_pair(query, target, self._options), targets)
             return dict(zip(names, found, strict=True))
 
-    @staticmethod
-    def order(shortlist: Shortlist, verified: Mapping[str, Verification]) -> list[Hit]:
-        """The verified candidates by inliers, ties in the order of the shortlist; then the others."""
+    def order(self, shortlist: Shortlist, verified: Mapping[str, Verification]) -> list[Hit]:
+        """The verified candidates by inliers, ties in the order of the shortlist; then the others in its order."""
         places = range(len(shortlist.ids))
-        first = [i for i in places if shortlist.ids[i] in verified]
-        first.sort(key=lambda i: -verified[shortlist.ids[i]].inliers)
-        rest = [i for i in places if shortlist.ids[i] not in verified]
+        inliers = {name: found.inliers for name, found in verified.items() if found.inliers >= self._options.least}
+        first = [i for i in places if shortlist.ids[i] in inliers]
+        first.sort(key=lambda i: -inliers[shortlist.ids[i]])
+        rest = [i for i in places if shortlist.ids[i] not in inliers]
         similarities = shortlist.similarities.tolist()
         return [
             Hit(shortlist.ids[i], rank, similarities[i], verified.get(shortlist.ids[i]))
