@@ -3,9 +3,10 @@
     python benchmarks/local_features.py ../shared/data/photos-dev [--model NAME ...]
 
 The folder holds `groundtruth.json`. True pairs are every query and up to five of its easy and hard photos, unrelated
-pairs a query and a photo of another group. A pair counts as verified if it has more inliers than all but 0.2 % of the
-unrelated pairs under the same features. Every model is matched as `glocal search` does it with this model. A row
-"1 bit" keeps the signs of the descriptors alone: d / 8 bytes each (DELG, section 5.3, "binarised").
+pairs a query and a photo of another source: groups of one source share desks, signs and streets. A pair counts as
+verified if it has more inliers than all but 0.2 % of the unrelated pairs under the same features. Every model is
+matched as `glocal search` does it with this model. A row "1 bit" keeps the signs of the descriptors alone: d / 8 bytes
+each (DELG, section 5.3, "binarised").
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import dataclasses
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from photos import source_of
@@ -31,7 +33,12 @@ UNRELATED = 1500
 Pair = tuple[str, str, str]  # source, query, other
 
 
-def choose_pairs(truth: dict[str, list[dict[str, list[str]]]]) -> tuple[list[Pair], list[Pair]]:
+def collection_of(query: dict[str, Any]) -> str:
+    """Where a query's photos were taken."""
+    return "oxford" if query["origin"] != "groups" else source_of(query)
+
+
+def choose_pairs(truth: dict[str, list[dict[str, Any]]]) -> tuple[list[Pair], list[Pair]]:
     """True and unrelated pairs, seeded, spread over all queries."""
     rng = np.random.default_rng(0)
     queries, true, unrelated = truth["queries"], [], []
@@ -40,7 +47,7 @@ def choose_pairs(truth: dict[str, list[dict[str, list[str]]]]) -> tuple[list[Pai
         true += [(source_of(query), str(query["query"]), str(name)) for name in related]
     while len(unrelated) < UNRELATED:
         one, two = (queries[i] for i in rng.integers(len(queries), size=2))
-        if one["group"] != two["group"]:
+        if collection_of(one) != collection_of(two):
             unrelated.append((source_of(one), str(one["query"]), str(rng.choice(two["easy"] + two["hard"]))))
     return true, unrelated
 
