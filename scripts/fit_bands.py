@@ -38,6 +38,7 @@ from glocal.types import Descriptors, Extraction
 WRONG_PER_QUERY = {"same": 0.002, "possibly": 0.02}
 """Unrelated hits per query in band *same*, and above the threshold of *possibly*."""
 DEPTH = 100
+"""Candidates of a query that are verified."""
 CHANCE = 0.002
 """Of the verified unrelated pairs; with so few inliers, and fewer, the order of the shortlist stays."""
 SHARING_SOURCES = {
@@ -122,8 +123,8 @@ def verify_pairs(photos: Path, model: str, verification: VerificationOptions, pe
     pairs = []
     queries = choose_queries(about, per_group)
     for done, name in enumerate(queries):
-        (shortlist,) = index.search(Descriptors((name,), extractions[name].descriptor[None]), 101)
-        keep = [i for i, other in enumerate(shortlist.ids) if other != name][:100]
+        (shortlist,) = index.search(Descriptors((name,), extractions[name].descriptor[None]), DEPTH + 1)
+        keep = [i for i, other in enumerate(shortlist.ids) if other != name][:DEPTH]
         shortlist = dataclasses.replace(
             shortlist, ids=tuple(shortlist.ids[i] for i in keep), similarities=shortlist.similarities[keep]
         )

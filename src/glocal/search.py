@@ -293,14 +293,10 @@ class Searcher:
             shortlist = self._shortlist(extraction.descriptor, length)
             found = time.perf_counter()
             features: dict[str, LocalFeatures] = {}
-            hits = [
-                Hit(name, rank, similarity)
-                for rank, (name, similarity) in enumerate(
-                    zip(shortlist.ids, shortlist.similarities.tolist(), strict=True), 1
-                )
-            ]
+            reranker = self._reranker(features)
+            hits = reranker.order(shortlist, {})
             if rerank == "geometric" and self._verifies and len(local) >= MIN_FEATURES:
-                hits = self._rerank(extraction.descriptor, local, shortlist, features)
+                hits = self._rerank(extraction.descriptor, local, shortlist, reranker)
             query = Query(path, answer.size, answer.box, len(local))
             matches = tuple(self._match(hit, query, local, features) for hit in hits[:topk])
         timing = {
@@ -355,20 +351,23 @@ class Searcher:
         fits = size <= MAX_CACHED_BYTES
         self._cached = (version, ExactIndex(self._collection.descriptors())) if fits else None
 
-    def _rerank(
-        self,
-        descriptor: NDArray[np.float32],
-        local: LocalFeatures,
-        shortlist: Shortlist,
-        features: dict[str, LocalFeatures],
-    ) -> list[Hit]:
-        """Verify half of the depth, search again with what was found for sure, verify the other half."""
+    def _reranker(self, features: dict[str, LocalFeatures]) -> GeometricReranker:
+        """Verifies as this searcher does, and keeps the features that it read."""
 
         def features_of(name: str) -> LocalFeatures:
             features[name] = self._collection.local_features(name)
             return features[name]
 
-        reranker = GeometricReranker(features_of, self._options)
+        return GeometricReranker(features_of, self._options)
+
+    def _rerank(
+        self,
+        descriptor: NDArray[np.float32],
+        local: LocalFeatures,
+        shortlist: Shortlist,
+        reranker: GeometricReranker,
+    ) -> list[Hit]:
+        """Verify half of the depth, search again with what was found for sure, verify the other half."""
         depth = self._options.depth
         verified = reranker.verify(local, shortlist.ids[: depth // 2])
         sure = [hit.id for hit in reranker.order(shortlist, verified) if self._band(hit) == Band.SAME]

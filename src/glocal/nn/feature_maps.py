@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from glocal.errors import ConfigError
 
-LOCAL_MAPS = ("c4", "c3")
-
 
 class FeatureMaps(NamedTuple):
     """The levels of a backbone that heads read (the papers' conv4_x and conv5_x), and a finer one for local features.
@@ -48,7 +46,7 @@ class Backbone(nn.Module):
         """Channels of the map that a local head reads.
 
         Args:
-            local_map: one of `LOCAL_MAPS`.
+            local_map: "c4", or "c3" where the backbone gives one.
 
         Raises:
             ConfigError: this backbone has no such map.

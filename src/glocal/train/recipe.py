@@ -18,11 +18,11 @@ from typing import Any
 
 from glocal.errors import ConfigError
 from glocal.models.catalogue import canonical_name
+from glocal.models.preprocessing import PRECISIONS
 
 SOURCES = ("folder", "csv", "list", "gldv2", "webdataset")
 HEADS = ("arcface", "cosface", "curricular", "subcentre")
 SCHEDULES = ("cosine", "linear", "constant")
-PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
