@@ -23,8 +23,10 @@ from photos import source_of
 
 from glocal.data.image import decode
 from glocal.extract.load import load
+from glocal.extract.turning import extract_turned
+from glocal.protocols import Extractor
 from glocal.rerank.bands import Calibration
-from glocal.rerank.geometric import DEFAULTS, VerificationOptions, verify_pair
+from glocal.rerank.geometric import DEFAULTS, VerificationOptions, verify_turns
 from glocal.types import LocalFeatures
 
 FALSE_SHARE = 0.002
@@ -52,6 +54,13 @@ def choose_pairs(truth: dict[str, list[dict[str, Any]]]) -> tuple[list[Pair], li
     return true, unrelated
 
 
+def detect(extractor: Extractor, path: Path, is_query: bool) -> list[LocalFeatures]:
+    """The features of a photo; those of a query in every way that its model turns it."""
+    photo = decode(path.read_bytes(), path.name, extractor.spec.image_size)
+    ways = extract_turned(extractor, photo) if is_query else [extractor.extract(photo)]
+    return [way.local for way in ways]
+
+
 def signs(features: LocalFeatures) -> LocalFeatures:
     """The same features with one bit per number; cosine = 1 - 2 * Hamming distance / d."""
     bits = np.where(features.descriptors > 0, 1.0, -1.0) / np.sqrt(features.descriptors.shape[1])
@@ -59,12 +68,12 @@ def signs(features: LocalFeatures) -> LocalFeatures:
 
 
 def compare(
-    features: dict[str, LocalFeatures], true: list[Pair], unrelated: list[Pair], options: VerificationOptions
+    features: dict[str, list[LocalFeatures]], true: list[Pair], unrelated: list[Pair], options: VerificationOptions
 ) -> tuple[dict[str, tuple[int, int]], int]:
     """Verified and all true pairs by source, and the least number of inliers that counts."""
 
     def count(pair: Pair) -> int:
-        return verify_pair(features[pair[1]], features[pair[2]], options).inliers
+        return verify_turns(features[pair[1]], features[pair[2]][0], options).inliers
 
     with ThreadPoolExecutor(2) as threads:
         wrong = np.sort(list(threads.map(count, unrelated)))[::-1]
@@ -86,13 +95,11 @@ def main() -> None:
     header = False
     for model in options.model:
         extractor = load(model)
-        features = {
-            name: extractor.detect(decode((options.data / name).read_bytes(), name, extractor.spec.image_size))
-            for name in names
-        }
+        asked = {pair[1] for pair in true + unrelated}
+        features = {name: detect(extractor, options.data / name, name in asked) for name in names}
         calibration = Calibration.load(extractor.spec.model, extractor.spec.weights)
         matching = DEFAULTS if calibration is None else calibration.verification
-        kinds = {"8 bits": features, "1 bit": {name: signs(found) for name, found in features.items()}}
+        kinds = {"8 bits": features, "1 bit": {name: list(map(signs, ways)) for name, ways in features.items()}}
         for kind, found in kinds.items():
             table, least = compare(found, true, unrelated, matching)
             if not header:

@@ -30,7 +30,8 @@ from train_rootsift import WEIGHTS, photos_of
 
 from glocal.data.image import decode
 from glocal.extract.load import load
-from glocal.index.exact import ExactIndex
+from glocal.extract.turning import extract_turned
+from glocal.index.exact import ExactIndex, best_of
 from glocal.models.catalogue import find_model
 from glocal.rerank.geometric import DEFAULTS, GeometricReranker, VerificationOptions
 from glocal.types import Descriptors, Extraction
@@ -52,8 +53,11 @@ SHARING_SOURCES = {
 _STATE: dict[str, object] = {}
 
 
-def extract(item: tuple[str, bytes]) -> Extraction:
-    """Features of one picture; for a network as large as it would see a camera's photo of the same thing."""
+def extract(item: tuple[str, bytes, bool]) -> list[Extraction]:
+    """Features of one picture, a query's in every way that it is turned.
+
+    A network sees it as large as it would see a camera's photo of the same thing.
+    """
     cv2.setNumThreads(1)
     if "model" not in _STATE:
         _STATE["model"] = load(str(_STATE["name"]))
@@ -62,7 +66,7 @@ def extract(item: tuple[str, bytes]) -> Extraction:
     if find_model(str(_STATE["name"])).is_network:
         zoom = model.spec.image_size / max(photo.size)  # type: ignore[attr-defined]
         photo = dataclasses.replace(photo, pixels=cv2.resize(photo.pixels, None, fx=zoom, fy=zoom))
-    return model.extract(photo)  # type: ignore[attr-defined]
+    return extract_turned(model, photo) if item[2] else [model.extract(photo)]  # type: ignore
 
 
 def fit_logistic(
@@ -99,7 +103,7 @@ class Pair:
     inliers: int
 
 
-def extract_all(items: list[tuple[str, bytes]], model: str) -> Iterator[Extraction]:
+def extract_all(items: list[tuple[str, bytes, bool]], model: str) -> Iterator[list[Extraction]]:
     """Features of all pictures, order kept: a network uses all cores for one, `rootsift` a process each."""
     _STATE["name"] = model
     if find_model(model).is_network:
@@ -111,24 +115,27 @@ def extract_all(items: list[tuple[str, bytes]], model: str) -> Iterator[Extracti
 
 def verify_pairs(photos: Path, model: str, verification: VerificationOptions, per_group: int) -> list[Pair]:
     """Search a few photos of every labelled group among all, and verify the 100 best candidates of each."""
-    items: list[tuple[str, bytes]] = []
+    photo_bytes: dict[str, bytes] = {}
     about: dict[str, dict[str, str]] = {}
     for number, (data, description) in enumerate(photos_of(sorted(photos.glob("*.tar")))):
         name = f"{number:05} {description['source_path']}"
-        items.append((name, data))
+        photo_bytes[name] = data
         about[name] = description
-    extractions = dict(zip(about, extract_all(items, model), strict=True))
-    index = ExactIndex([Descriptors(tuple(about), np.stack([e.descriptor for e in extractions.values()]))])
-    reranker = GeometricReranker(lambda name: extractions[name].local, verification)
-    pairs = []
     queries = choose_queries(about, per_group)
+    items = [(name, data, name in queries) for name, data in photo_bytes.items()]
+    extractions = dict(zip(about, extract_all(items, model), strict=True))
+    index = ExactIndex([Descriptors(tuple(about), np.stack([e[0].descriptor for e in extractions.values()]))])
+    reranker = GeometricReranker(lambda name: extractions[name][0].local, verification)
+    pairs = []
     for done, name in enumerate(queries):
-        (shortlist,) = index.search(Descriptors((name,), extractions[name].descriptor[None]), DEPTH + 1)
+        ways = extractions[name]
+        asked = Descriptors(tuple(f"{i}" for i in range(len(ways))), np.stack([way.descriptor for way in ways]))
+        shortlist = best_of(index.search(asked, DEPTH + 1), DEPTH + 1)
         keep = [i for i, other in enumerate(shortlist.ids) if other != name][:DEPTH]
         shortlist = dataclasses.replace(
             shortlist, ids=tuple(shortlist.ids[i] for i in keep), similarities=shortlist.similarities[keep]
         )
-        for hit in reranker.rerank(extractions[name].local, shortlist):
+        for hit in reranker.rerank([way.local for way in ways], shortlist):
             if hit.verification is not None and hit.verification.inliers:
                 mine, other = about[name], about[hit.id]
                 sources = mine["source_repo"], other["source_repo"]

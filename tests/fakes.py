@@ -14,6 +14,7 @@ class FakeNetwork:
     """Describes a photo by the mean colours of its quarters; local features, if any, are those of RootSIFT."""
 
     device = "cpu"
+    num_threads = 1
 
     def __init__(self, local=False, batch_size=4, weights="a" * 64, seconds=0.0, image_size=320, spoil=None):
         self.preprocessing = Preprocessing(image_size=image_size, resize="bilinear")
@@ -35,6 +36,9 @@ class FakeNetwork:
         )
         self._sift = RootSift() if local else None
         self._seconds, self._spoil = seconds, spoil
+
+    def enter_thread(self):
+        pass
 
     def extract_batch(self, photos):
         self.batches.append([photo.pixels.shape for photo in photos])

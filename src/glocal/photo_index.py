@@ -188,9 +188,16 @@ class Index:
             report.moved_from = moved_from
             return report
 
-    def search(self, photo: StrPath, topk: int = 20, rerank: str = "geometric", box: Box | None = None) -> SearchResult:
+    def search(
+        self,
+        photo: StrPath,
+        topk: int = 20,
+        rerank: str = "geometric",
+        box: Box | None = None,
+        upright: bool = False,
+    ) -> SearchResult:
         """Find the photos that show what a photo shows; see `glocal.search.Searcher.search`."""
-        return self._searcher.search(photo, topk, rerank, box)
+        return self._searcher.search(photo, topk, rerank, box, upright)
 
     def info(self) -> dict[str, Any]:
         """Model, folder, counts and bytes, as `glocal info --json` gives them."""

@@ -51,5 +51,5 @@ class Index(Protocol):
 class Reranker(Protocol):
     """Orders a shortlist by closer inspection."""
 
-    def rerank(self, query: LocalFeatures, shortlist: Shortlist) -> list[Hit]:
-        """The candidates of the shortlist, best first."""
+    def rerank(self, query: Sequence[LocalFeatures], shortlist: Shortlist) -> list[Hit]:
+        """The candidates of the shortlist, best first; the query has one set of features for each way it is turned."""

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import overload
 
@@ -17,15 +17,17 @@ from glocal.errors import ConfigError, ImageError, NothingToDo
 from glocal.extract.batching import ModelSource
 from glocal.extract.compatibility import check_place, check_spec
 from glocal.extract.pool import PIXELS_ONLY, Answer, PhotoPool, Request, WorkerPool
-from glocal.index.exact import ExactIndex, search_blocks
+from glocal.index.exact import ExactIndex, best_of, search_blocks
 from glocal.pictures.files import save_picture
 from glocal.pictures.matches import draw_matches
 from glocal.pictures.view import MatchView
 from glocal.rerank.bands import Band, Calibration, judge
 from glocal.rerank.expansion import expand
-from glocal.rerank.geometric import DEFAULTS, GeometricReranker, VerificationOptions, verify_pair
+from glocal.rerank.geometric import DEFAULTS, GeometricReranker, VerificationOptions, verify_turns
 from glocal.store.collection import Collection
 from glocal.types import Box, Descriptors, ExtractorSpec, Hit, LocalFeatures, Pixels, Shortlist, Verification
+
+Vectors = NDArray[np.float32]
 
 RERANKERS = ("geometric", "none")
 MIN_FEATURES = 10
@@ -255,6 +257,7 @@ class Searcher:
         topk: int = 20,
         rerank: str = "geometric",
         box: Box | None = None,
+        upright: bool = False,
     ) -> SearchResult:
         """Find the photos that show what a query shows.
 
@@ -264,6 +267,8 @@ class Searcher:
             rerank: "geometric" verifies the best candidates, "none" leaves them by similarity; a model
                 without local features can only do that.
             box: x, y, width, height of the object in pixels of the upright query.
+            upright: describe the query only as it is, also where the model's preprocessing has it turned by
+                quarters: a quarter of the time, and things on their side are missed.
 
         Raises:
             ImageError: the query cannot be read.
@@ -280,24 +285,25 @@ class Searcher:
         started = time.perf_counter()
         with ThreadPoolExecutor(1) as background:  # the worker reads the query while we read the descriptors
             loading = background.submit(self._load)
-            answer = self._read(path, box)
+            answers = self._describe(path, box, 1 if upright else self._model.query_turns)
             loading.result()
-        extraction = answer.extraction("query")
-        local = _shift(extraction.local, answer)
+        answer = answers[0]
+        vectors = np.stack([turned.extraction("query").descriptor for turned in answers])  # (T, D)
+        local = [_shift(turned.extraction("query").local, turned) for turned in answers]
         described = time.perf_counter()
         with self._collection.snapshot():
             num_searched = self._collection.counts()["contents"]
             if not num_searched:
                 raise NothingToDo(f"The index in {self._collection.directory} is empty. → glocal index PHOTOS")
             length = max(topk, self._options.depth)
-            shortlist = self._shortlist(extraction.descriptor, length)
+            shortlist = self._shortlist(vectors, length)
             found = time.perf_counter()
             features: dict[str, LocalFeatures] = {}
             reranker = self._reranker(features)
             hits = reranker.order(shortlist, {})
-            if rerank == "geometric" and self._verifies and len(local) >= MIN_FEATURES:
-                hits = self._rerank(extraction.descriptor, local, shortlist, reranker)
-            query = Query(path, answer.size, answer.box, len(local))
+            if rerank == "geometric" and self._verifies and len(local[0]) >= MIN_FEATURES:
+                hits = self._rerank(vectors, local, shortlist, reranker)
+            query = Query(path, answer.size, answer.box, len(local[0]))
             matches = tuple(self._match(hit, query, local, features) for hit in hits[:topk])
         timing = {
             "extract": described - started,
@@ -313,7 +319,7 @@ class Searcher:
         Raises:
             ImageError: one of them cannot be read.
         """
-        return compare_photos(self.pool, Path(first), Path(second), self._options)
+        return compare_photos(self.pool, Path(first), Path(second), self._options, self._model.query_turns)
 
     def size_of(self, photo: Path) -> tuple[int, int]:
         """(W, H) of an upright photo in pixels.
@@ -322,21 +328,21 @@ class Searcher:
             ImageError: it cannot be read.
             ConfigError: there is no such file.
         """
-        return self._read(photo, None, want="pixels", longest=64).size
+        _expect_picture(photo)
+        (answer,) = _read_photo(self.pool, photo, [Request(b"", want="pixels", longest=64)])
+        return answer.size
 
-    def _read(self, path: Path, box: Box | None, want: str = "features", longest: int | None = None) -> Answer:
-        if path.is_dir():
-            raise ConfigError(f"{path} is a folder. → glocal index {path}   or name one picture in it")
-        if not path.exists():
-            raise ConfigError(f"No such picture: {path}")
-        return _read_photo(self.pool, path, want, box, longest)
+    def _describe(self, path: Path, box: Box | None, turns: int) -> list[Answer]:
+        _expect_picture(path)
+        return _describe_photo(self.pool, path, turns, box)
 
-    def _shortlist(self, descriptor: NDArray[np.float32], k: int) -> Shortlist:
-        queries = Descriptors(("query",), descriptor[None])
+    def _shortlist(self, vectors: Vectors, k: int) -> Shortlist:
+        """The k most similar photos to a query's (T, D) descriptors, one for each way it is turned."""
+        queries = Descriptors(tuple(f"query {turn}" for turn in range(len(vectors))), vectors)
         self._refresh()
         if self._cached is None:
-            return search_blocks(self._collection.descriptors(), queries, k)[0]
-        return self._cached[1].search(queries, k)[0]
+            return best_of(search_blocks(self._collection.descriptors(), queries, k), k)
+        return best_of(self._cached[1].search(queries, k), k)
 
     def _load(self) -> None:
         with self._collection.snapshot():
@@ -362,8 +368,8 @@ class Searcher:
 
     def _rerank(
         self,
-        descriptor: NDArray[np.float32],
-        local: LocalFeatures,
+        vectors: Vectors,
+        local: Sequence[LocalFeatures],
         shortlist: Shortlist,
         reranker: GeometricReranker,
     ) -> list[Hit]:
@@ -372,15 +378,25 @@ class Searcher:
         verified = reranker.verify(local, shortlist.ids[: depth // 2])
         sure = [hit.id for hit in reranker.order(shortlist, verified) if self._band(hit) == Band.SAME]
         if sure:
-            wider = self._shortlist(expand(descriptor, self._collection.vectors(sure)), len(shortlist.ids))
+            wider = self._shortlist(self._expand(vectors, sure, verified), len(shortlist.ids))
             shortlist = _with(wider, shortlist, verified)
         fresh = [name for name in shortlist.ids if name not in verified][: depth - len(verified)]
         return reranker.order(shortlist, verified | reranker.verify(local, fresh))
 
+    def _expand(self, vectors: Vectors, sure: Sequence[str], verified: Mapping[str, Verification]) -> Vectors:
+        """Each of the query's (T, D) descriptors with those of the hits that it was surely found in, turned so."""
+        rows = []
+        for turn, vector in enumerate(vectors):
+            names = [name for name in sure if verified[name].turn == turn]
+            rows.append(expand(vector, self._collection.vectors(names)) if names else vector)
+        return np.stack(rows)
+
     def _band(self, hit: Hit) -> Band:
         return judge(self._calibration, hit)[1]
 
-    def _match(self, hit: Hit, query: Query, local: LocalFeatures, features: dict[str, LocalFeatures]) -> Match:
+    def _match(
+        self, hit: Hit, query: Query, local: Sequence[LocalFeatures], features: dict[str, LocalFeatures]
+    ) -> Match:
         names = [os.fsdecode(path) for path in self._collection.paths(hit.id)]
         probability, band = judge(self._calibration, hit)
         return Match(
@@ -418,14 +434,27 @@ class Searcher:
         return tuple(warnings)
 
 
-def _read_photo(
-    pool: PhotoPool, path: Path, want: str = "features", box: Box | None = None, longest: int | None = None
-) -> Answer:
-    """Have a worker read a photo; the error names the file."""
-    try:
-        return pool.read(Request(os.fsencode(path.resolve()), want=want, box=box, longest=longest))
-    except ImageError as error:
-        raise ImageError(error.code, f"cannot read {path} — {error.detail}") from error
+def _expect_picture(path: Path) -> None:
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder. → glocal index {path}   or name one picture in it")
+    if not path.exists():
+        raise ConfigError(f"No such picture: {path}")
+
+
+def _read_photo(pool: PhotoPool, path: Path, requests: Sequence[Request]) -> list[Answer]:
+    """Have workers read a photo in some ways, order kept; the error names the file."""
+    file = os.fsencode(path.resolve())
+    answers: dict[int, Answer] = {}
+    for request, outcome in pool.run([replace(r, path=file, key=i) for i, r in enumerate(requests)]):
+        if isinstance(outcome, ImageError):
+            raise ImageError(outcome.code, f"cannot read {path} — {outcome.detail}") from outcome
+        answers[request.key] = outcome
+    return [answers[i] for i in range(len(requests))]
+
+
+def _describe_photo(pool: PhotoPool, path: Path, turns: int = 1, box: Box | None = None) -> list[Answer]:
+    """A photo as it is and turned by 1, 2, ... quarter turns."""
+    return _read_photo(pool, path, [Request(b"", box=box, turn=turn) for turn in range(turns)])
 
 
 def _calibration_of(spec: ExtractorSpec) -> Calibration | None:
@@ -433,7 +462,7 @@ def _calibration_of(spec: ExtractorSpec) -> Calibration | None:
 
 
 def compare_photos(
-    pool: PhotoPool, first: Path, second: Path, options: VerificationOptions | None = None
+    pool: PhotoPool, first: Path, second: Path, options: VerificationOptions | None = None, turns: int = 1
 ) -> PairReport:
     """Compare two photo files: similarity, geometry, verdict; only the similarity for a model without local features.
 
@@ -442,19 +471,22 @@ def compare_photos(
         first: a file; the query's part.
         second: a file.
         options: how they are compared; None takes what the model's calibration was measured with.
+        turns: in how many quarter turns the first is described, see `Preprocessing.query_turns`; the best one counts.
 
     Raises:
         ImageError: one of them cannot be read.
     """
-    query, target = (_read_photo(pool, path).extraction(path.name) for path in (first, second))
-    similarity = float(query.descriptor @ target.descriptor)
+    query = [answer.extraction(first.name) for answer in _describe_photo(pool, first, turns)]
+    target = _describe_photo(pool, second)[0].extraction(second.name)
+    similarity = max(float(turned.descriptor @ target.descriptor) for turned in query)
     if not pool.spec().local_dim:
         return PairReport(similarity, None, Band.LOOK_ALIKE, None, None)
     calibration = _calibration_of(pool.spec())
     options = options or (calibration.verification if calibration else DEFAULTS)
-    verification = verify_pair(query.local, target.local, options)
+    local = [turned.local for turned in query]
+    verification = verify_turns(local, target.local, options)
     probability, band = judge(calibration, Hit("second", 1, similarity, verification))
-    return PairReport(similarity, probability, band, verification, _view(query.local, target.local, verification, None))
+    return PairReport(similarity, probability, band, verification, _view(local, target.local, verification, None))
 
 
 def _with(wider: Shortlist, first: Shortlist, verified: Mapping[str, Verification]) -> Shortlist:
@@ -465,11 +497,14 @@ def _with(wider: Shortlist, first: Shortlist, verified: Mapping[str, Verificatio
     return Shortlist(wider.query_id, wider.ids + tuple(first.ids[i] for i in lost), similarities)
 
 
-def _view(query: LocalFeatures, target: LocalFeatures, verification: Verification, box: Box | None) -> MatchView:
+def _view(
+    query: Sequence[LocalFeatures], target: LocalFeatures, verification: Verification, box: Box | None
+) -> MatchView:
+    turned = query[verification.turn]
     return MatchView(
-        query_size=query.size,
+        query_size=turned.size,
         target_size=target.size,
-        query_points=query.keypoints[verification.matches[:, 0]],
+        query_points=turned.keypoints[verification.matches[:, 0]],
         target_points=target.keypoints[verification.matches[:, 1]],
         mask=verification.mask,
         homography=verification.homography,

@@ -147,6 +147,7 @@ class Verification:
         target_overlap: the same share of the candidate's area.
         query_quad: (4, 2) float64, the matched rectangle in the query; None without a model.
         target_quad: (4, 2) float64, the same rectangle mapped into the candidate; None without a model.
+        turn: quarter turns counter-clockwise by which the query was turned when it was described for this.
     """
 
     inliers: int
@@ -157,6 +158,7 @@ class Verification:
     target_overlap: float = 0.0
     query_quad: NDArray[np.float64] | None = None
     target_quad: NDArray[np.float64] | None = None
+    turn: int = 0
 
     def __post_init__(self) -> None:
         _expect(int(self.mask.sum()) == self.inliers, f"{self.inliers} inliers, but {int(self.mask.sum())} in the mask")

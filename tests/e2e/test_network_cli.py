@@ -64,6 +64,27 @@ def test_a_network_with_local_features_finds_a_photo_and_counts_inliers(models, 
     assert picture.stat().st_size > 10_000
 
 
+def test_a_thing_on_its_side_is_found_unless_the_search_is_upright(models, photos, tmp_path, capsys):
+    index, query = tmp_path / "index", save(tmp_path / "query.png", np.rot90(texture(3)).copy())
+    assert main(["index", str(photos), "--model", str(models["delg"]), "--index", str(index), "-q"]) == 0
+
+    def inliers(*options):
+        assert main(["search", str(query), "--index", str(index), "--json", "--similar", *options]) == 0
+        hits = json.loads(capsys.readouterr().out)["results"]
+        return {hit["path"]: (hit["rank"], hit["verification"]) for hit in hits}["b/3.jpg"]
+
+    rank, found = inliers()
+    assert rank == 1
+    assert found["inliers"] > 20
+    turn = np.array(found["H"])[:2, :2] / np.array(found["H"])[2, 2]
+    assert np.allclose(turn, [[0, -1], [1, 0]], atol=0.1)  # the query was turned counter-clockwise: this turns it back
+    assert inliers("--upright")[1]["inliers"] < found["inliers"] / 2
+    pair = [str(query), str(photos / "b/3.jpg")]
+    assert main(["explain", *pair, "--model", str(models["delg"]), "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["inliers"]
+    assert again == pytest.approx(found["inliers"], rel=0.05)  # what is stored is rounded
+
+
 def test_a_global_network_orders_by_similarity_and_says_that_nothing_is_verified(models, photos, tmp_path, capsys):
     index, query = tmp_path / "index", photos / "a/4.jpg"
     assert main(["index", str(photos), "--model", str(models["spoc"]), "--index", str(index), "-q"]) == 0

@@ -8,8 +8,10 @@ import pytest
 from glocal.data.image import decode
 from glocal.errors import ConfigError, ImageError
 from glocal.extract import batching
-from glocal.extract.batching import BatchingPool, ModelSource, open_pool, resolve_source
+from glocal.extract.batching import BatchingPool, ModelSource, resolve_source
 from glocal.extract.pool import Answer, Request, WorkerPool
+from glocal.ops.coordinates import turn_back
+from glocal.types import Photo
 from tests.conftest import save, texture
 from tests.fakes import FakeNetwork
 
@@ -51,6 +53,22 @@ def test_an_answer_is_what_the_network_says_of_the_photo_as_it_was_published(tmp
     assert answer.size == got.local.size == (500, 400)
     assert answer.decode_s > 0
     assert answer.extract_s > 0
+
+
+def test_a_photo_on_its_side_goes_through_the_network_turned_and_comes_back_upright(tmp_path):
+    network = FakeNetwork(local=True)
+    path = save(tmp_path / "a.png", texture(1, 500, 400))
+    with BatchingPool(network, workers=2) as pool:
+        outcomes = {asked.turn: answer for asked, answer in pool.run([request(path, turn=turn) for turn in range(4)])}
+    photo = decode(path.read_bytes(), "a", 320, rule="bilinear")
+    for turn, answer in outcomes.items():
+        side = Photo("a", np.ascontiguousarray(np.rot90(photo.pixels, turn)), (400, 500) if turn % 2 else (500, 400))
+        expected = network.extract(side)
+        got = answer.extraction("a")
+        assert np.array_equal(got.descriptor, expected.descriptor)
+        assert np.array_equal(got.local.keypoints, turn_back(expected.local.keypoints, turn, (500, 400)))
+        assert got.local.size == (500, 400)
+    assert len({answer.arrays["descriptor"].tobytes() for answer in outcomes.values()}) == 4
 
 
 def test_mixed_and_damaged_files_are_each_answered_once_in_batches_of_one_shape(folder):
@@ -192,7 +210,7 @@ def test_a_model_is_loaded_once_for_all_its_pools(install, tmp_path):
 
 
 def test_a_model_without_network_runs_in_the_workers(install):
-    with open_pool("RootSIFT", workers=2) as pool:
+    with ModelSource("RootSIFT").pool(workers=2) as pool:
         assert isinstance(pool, WorkerPool)
     assert not install.loaded
     assert ModelSource("rootsift").spec.model == "rootsift"
@@ -223,4 +241,4 @@ def test_names_and_places_of_models(tmp_path, monkeypatch):
 )
 def test_options_that_make_no_sense_are_refused(device, batch_size, message):
     with pytest.raises(ConfigError, match=message):
-        open_pool("rootsift", device=device, batch_size=batch_size)
+        ModelSource("rootsift", device, batch_size)

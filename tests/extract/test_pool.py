@@ -10,6 +10,7 @@ from glocal.errors import BackendUnavailable, ConfigError, ImageError
 from glocal.extract import pool as pool_module
 from glocal.extract.pool import Answer, Request, WorkerPool
 from glocal.models.rootsift import RootSift
+from glocal.ops.coordinates import turn_back
 from glocal.types import Photo
 from tests.conftest import save, texture
 
@@ -30,6 +31,21 @@ def test_a_worker_gives_what_the_model_gives_in_this_process(tmp_path, one_worke
     assert np.array_equal(got.local.keypoints, expected.local.keypoints)
     assert answer.size == (320, 240)
     assert answer.num_bytes == path.stat().st_size
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_a_photo_described_on_its_side_has_its_features_where_they_are_upright(tmp_path, one_worker, turn):
+    pixels = texture(3)
+    path = save(tmp_path / "a.png", pixels)
+    box = (20.0, 10.0, 200.0, 160.0)
+    got = one_worker.read(Request(os.fsencode(path), turn=turn, box=box)).extraction("a")
+    part = np.ascontiguousarray(np.rot90(pixels[10:170, 20:220], turn))
+    expected = RootSift().extract(Photo("a", part, part.shape[1::-1]))
+    assert np.allclose(got.descriptor, expected.descriptor, atol=1e-6)
+    assert got.local.size == (200, 160)
+    assert np.array_equal(got.local.keypoints, turn_back(expected.local.keypoints, turn, (200, 160)))
+    turned = one_worker.read(Request(os.fsencode(path), want="pixels", longest=0, turn=turn, box=box))
+    assert np.array_equal(turned.arrays["pixels"], part)
 
 
 def test_it_reports_the_spec_of_its_model(one_worker):

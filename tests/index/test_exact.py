@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glocal.errors import ShapeError
-from glocal.index.exact import ExactIndex, search_blocks
+from glocal.index.exact import ExactIndex, best_of, search_blocks
 from glocal.protocols import Index
 from glocal.types import Descriptors
 
@@ -29,6 +29,16 @@ def test_blocks_of_any_size_give_the_answer_of_a_full_sort(seed, count, k, block
         expected = np.sort(similarities)[::-1][:k]
         assert np.allclose(shortlist.similarities, expected, atol=1e-5)
         assert len(set(shortlist.ids)) == min(k, count)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**31), count=st.integers(1, 60), k=st.integers(1, 70), ways=st.integers(1, 4))
+def test_of_several_ways_to_describe_a_query_the_best_counts(seed, count, k, ways):
+    gallery, queries = descriptors(seed, count), descriptors(seed + 1, ways, prefix="q")
+    found = best_of(ExactIndex([gallery]).search(queries, k), k)
+    expected = (queries.vectors @ gallery.vectors.T).max(axis=0)
+    assert np.allclose(found.similarities, np.sort(expected)[::-1][:k], atol=1e-6)
+    assert [expected[gallery.ids.index(name)] for name in found.ids] == pytest.approx(found.similarities, abs=1e-6)
 
 
 def test_equal_similarities_are_ordered_by_id_across_blocks():

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glocal.errors import ConfigError, ShapeError
-from glocal.ops.coordinates import clip_box, fit_within, rescale
+from glocal.ops.coordinates import clip_box, fit_within, rescale, turn_back
 
 SIZES = st.tuples(st.integers(1, 5000), st.integers(1, 5000))
 
@@ -14,6 +14,16 @@ def test_rescaling_there_and_back_is_the_identity(here, there):
     where = np.array([[0, 0], [here[0] - 1, here[1] - 1], [here[0] / 3, here[1] / 7]], np.float64)
     back = rescale(rescale(where, here, there).astype(np.float64), there, here)
     assert np.allclose(back, where, atol=1e-3 * max(*here, *there) / min(*there))
+
+
+@given(size=st.tuples(st.integers(1, 30), st.integers(1, 30)), turns=st.integers(0, 3))
+def test_turning_back_finds_every_pixel_where_it_was(size, turns):
+    width, height = size
+    upright = np.arange(width * height).reshape(height, width)
+    turned = np.rot90(upright, turns)
+    y, x = np.indices(turned.shape).reshape(2, -1)
+    back = turn_back(np.stack([x, y], axis=1).astype(np.float64), turns, size).astype(int)
+    assert (upright[back[:, 1], back[:, 0]] == turned[y, x]).all()
 
 
 def test_the_centre_of_the_first_pixel_moves_as_half_a_pixel():

@@ -3,7 +3,7 @@ import pytest
 
 from glocal.ops.homography import transfer
 from glocal.protocols import Reranker
-from glocal.rerank.geometric import GeometricReranker, VerificationOptions, verify_pair
+from glocal.rerank.geometric import GeometricReranker, VerificationOptions, verify_pair, verify_turns
 from glocal.types import LocalFeatures, Shortlist, Verification
 
 VIEW = np.array([[0.8, 0.1, 40.0], [-0.1, 0.9, 60.0], [2e-4, 1e-4, 1.0]])
@@ -52,9 +52,19 @@ def test_the_inliers_are_the_same_on_every_run_and_with_any_number_of_threads():
     shortlist = Shortlist("q", tuple(targets), np.linspace(0.9, 0.5, 12).astype(np.float32))
     answers = []
     for threads in (1, 2, 4, 1):
-        hits = GeometricReranker(targets.__getitem__, VerificationOptions(threads=threads)).rerank(query, shortlist)
+        hits = GeometricReranker(targets.__getitem__, VerificationOptions(threads=threads)).rerank([query], shortlist)
         answers.append([(hit.id, hit.verification.mask.tobytes()) for hit in hits])
     assert all(answer == answers[0] for answer in answers)
+
+
+def test_of_several_ways_to_turn_the_query_the_one_with_most_inliers_counts():
+    query = features(1)
+    other = features(3)
+    target = seen_from_aside(query, 2)
+    found = verify_turns([other, other, query, other], target)
+    assert found.turn == 2
+    assert found.inliers == verify_pair(query, target).inliers > 100
+    assert verify_turns([query, query], target).turn == 0
 
 
 def test_hits_are_ordered_by_inliers_and_ties_by_similarity():
@@ -62,7 +72,7 @@ def test_hits_are_ordered_by_inliers_and_ties_by_similarity():
     strong, weak = seen_from_aside(query, 2, 150), seen_from_aside(query, 3, 60)
     targets = {"weak": weak, "none": features(50), "strong": strong, "strong too": strong, "late": strong}
     shortlist = Shortlist("q", tuple(targets), np.array([0.9, 0.8, 0.6, 0.7, 0.1], np.float32)[[0, 1, 3, 2, 4]])
-    hits = GeometricReranker(targets.__getitem__, VerificationOptions(depth=4)).rerank(query, shortlist)
+    hits = GeometricReranker(targets.__getitem__, VerificationOptions(depth=4)).rerank([query], shortlist)
     assert [hit.id for hit in hits] == ["strong", "strong too", "weak", "none", "late"]
     assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5]
     assert hits[-1].verification is None

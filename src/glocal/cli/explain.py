@@ -10,7 +10,7 @@ from pathlib import Path
 from glocal.cli import exits
 from glocal.cli.index import DEVICE_HELP
 from glocal.errors import ConfigError
-from glocal.extract.batching import open_pool
+from glocal.extract.batching import ModelSource
 from glocal.models.catalogue import CLASSICAL_MODEL, default_model
 from glocal.pictures.files import save_picture
 from glocal.pictures.matches import draw_matches
@@ -48,14 +48,15 @@ def run(options: argparse.Namespace) -> int:
     for path in (first, second):
         if not path.is_file():
             raise ConfigError(f"No such picture: {path}")
-    with open_pool(options.model, device=options.device) as pool:
+    model = ModelSource(options.model, options.device)
+    with model.pool() as pool:
         spec = pool.spec()
         if options.out and not spec.local_dim:
             raise ConfigError(
                 f"{spec.model} has no local features, so there are no match lines to draw. "
                 f"→ without --out, or --model {CLASSICAL_MODEL}"
             )
-        report = compare_photos(pool, first, second)
+        report = compare_photos(pool, first, second, turns=model.query_turns)
         if report.probability is None:
             print(exits.printable(_why_not_judged(spec)), file=sys.stderr)
         if report.view is not None and options.out:

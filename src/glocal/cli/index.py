@@ -198,7 +198,7 @@ def _open(directory: Path, options: argparse.Namespace, photos: Path) -> Index:
     if not Index.exists(directory) and not _has_pictures(photos):
         raise NothingToDo(_nothing(photos))  # an empty result is never written as success
     size = options.batch_size
-    batch_size = size if size == "auto" or not size.isdigit() else int(size)
+    batch_size = size if size == "auto" or not size.isdecimal() else int(size)
     return Index.open_or_create(directory, options.model, options.device, batch_size)
 
 

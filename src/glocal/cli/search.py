@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X,Y,W,H",
         help="where the object is, in pixels of the upright picture, or with %% of its sides",
     )
+    add("--upright", action="store_true", help="do not look for the object on its side or head (networks; faster)")
     add("--similar", action="store_true", help="show look-alikes too")
     add("--json", action="store_true", help="one JSON object on stdout, with geometry")
     add("--html", metavar="FILE", help="write a self-contained report with pictures")
@@ -57,7 +58,9 @@ def run(options: argparse.Namespace) -> int:
     query = Path(options.query)
     directory = find_index(options.index, Path.cwd(), query.absolute().parent)
     with Index.open(directory, options.model, options.device) as index:
-        result = index.search(query, options.topk, options.rerank, parse_box(options.box, query, index))
+        result = index.search(
+            query, options.topk, options.rerank, parse_box(options.box, query, index), options.upright
+        )
         for warning in result.warnings:
             print(exits.printable(warning), file=sys.stderr)
         if options.json:

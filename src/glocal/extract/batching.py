@@ -1,7 +1,8 @@
 """Networks over many photos: worker processes decode, this process describes in batches of one shape.
 
 Decoders meet hostile bytes and stay in processes that can be killed; a network meets only bare pixels, and
-one copy of it serves all workers. It runs in a thread of its own, so that the next photos are fetched meanwhile.
+one copy of it serves all workers. It runs in threads of its own, so that the next photos are fetched meanwhile:
+one on a GPU, several on a CPU, where two photos on a core each take less time than two cores on one after the other.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from glocal.extract.pool import (
     arrays_of,
     read_one,
 )
+from glocal.extract.turning import upright
 from glocal.models.catalogue import build_classical, find_model
 from glocal.models.preprocessing import Preprocessing
 from glocal.protocols import Extractor
@@ -38,7 +40,6 @@ from glocal.types import Extraction, ExtractorSpec, Photo
 
 MAX_WAITING_BYTES = 256 << 20
 """Pixels that wait for the network or are in it, together; one batch may go beyond."""
-_MAX_RUNNING = 2  # one batch is worked on while the next waits for it
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -61,6 +62,13 @@ class BatchExtractor(Protocol):
     def preprocessing(self) -> Preprocessing:
         """How photos are decoded for it."""
 
+    @property
+    def num_threads(self) -> int:
+        """How many threads may call `extract_batch` at a time."""
+
+    def enter_thread(self) -> None:
+        """Has to be called once in each of them, if there are several."""
+
     def extract_batch(self, photos: Sequence[Photo]) -> list[Extraction]:
         """The features of some photos, order kept."""
 
@@ -77,7 +85,10 @@ class _Waiting:
         return int(self.answer.arrays["pixels"].nbytes)
 
     def photo(self) -> Photo:
-        return Photo(os.fsdecode(self.request.path), self.answer.arrays["pixels"], self.answer.photo_size)
+        """The photo as the network sees it: turned, if that was asked for."""
+        width, height = self.answer.photo_size
+        size = (height, width) if self.request.turn % 2 else (width, height)
+        return Photo(os.fsdecode(self.request.path), self.answer.arrays["pixels"], size)
 
 
 class _Buckets:
@@ -112,7 +123,8 @@ class BatchingPool:
     ) -> None:
         self._extractor = extractor
         self._decoders = WorkerPool(PIXELS_ONLY, workers, limits, timeout_s)
-        self._thread = ThreadPoolExecutor(1, "network")
+        self._threads = ThreadPoolExecutor(extractor.num_threads, "network", extractor.enter_thread)
+        self._max_running = extractor.num_threads + 1  # so many are worked on while one waits
 
     def run(self, requests: Iterable[Request]) -> Generator[Outcome, None, None]:
         """Answer all requests, in the order in which they get done.
@@ -127,7 +139,7 @@ class BatchingPool:
         held = 0
 
         def start(batch: list[_Waiting]) -> None:
-            running.append((self._thread.submit(self._describe, batch), _bytes_of(batch)))
+            running.append((self._threads.submit(self._describe, batch), _bytes_of(batch)))
 
         try:
             with contextlib.closing(self._decoders.run(map(self._decoding, requests))) as decoded:
@@ -140,7 +152,9 @@ class BatchingPool:
                         held += waiting.num_bytes
                         if full := buckets.add(waiting, self._extractor.batch_size):
                             start(full)
-                    while running and (running[0][0].done() or len(running) > _MAX_RUNNING or held > MAX_WAITING_BYTES):
+                    while running and (
+                        running[0][0].done() or len(running) > self._max_running or held > MAX_WAITING_BYTES
+                    ):
                         done, num_bytes = running.popleft()
                         held -= num_bytes
                         yield from done.result()
@@ -171,7 +185,7 @@ class BatchingPool:
 
     def close(self) -> None:
         """End all children, after the batch that the network is busy with."""
-        self._thread.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
         self._decoders.close()
 
     def __enter__(self) -> Self:
@@ -203,7 +217,7 @@ class BatchingPool:
 def _outcomes(batch: list[_Waiting], extractions: list[Extraction], seconds: float) -> Iterator[Outcome]:
     for waiting, extraction in zip(batch, extractions, strict=True):
         try:
-            arrays = dict(arrays_of(extraction))
+            arrays = dict(arrays_of(upright(extraction, waiting.request.turn)))
         except ImageError as error:
             yield waiting.request, error
         else:
@@ -258,6 +272,11 @@ class ModelSource:
         extractor: Extractor = build_classical(self.source)
         return extractor.spec
 
+    @property
+    def query_turns(self) -> int:
+        """In how many ways a query has to be described, see `glocal.models.preprocessing.Preprocessing`."""
+        return self.network().preprocessing.query_turns if self.is_network else 1
+
     def network(self) -> BatchExtractor:
         """The loaded network.
 
@@ -276,27 +295,6 @@ class ModelSource:
         if self.is_network:
             return BatchingPool(self.network(), workers, limits, timeout_s)
         return WorkerPool(self.source, workers, limits, timeout_s)
-
-
-def open_pool(
-    source: str | os.PathLike[str],
-    workers: int = 1,
-    limits: DecodeLimits = LIMITS,
-    timeout_s: float = TIMEOUT_S,
-    device: str = "auto",
-    batch_size: int | str = "auto",
-) -> PhotoPool:
-    """A pool that describes photos with a model; see `ModelSource` for names, devices and errors.
-
-    Args:
-        source: catalogue name, or the place of weights.
-        workers: processes that read photos.
-        limits: what one photo file may cost.
-        timeout_s: seconds that reading one photo may take.
-        device: where a network runs.
-        batch_size: photos that go through a network together.
-    """
-    return ModelSource(source, device, batch_size).pool(workers, limits, timeout_s)
 
 
 def resolve_source(source: str | os.PathLike[str]) -> str:

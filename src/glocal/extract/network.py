@@ -24,6 +24,8 @@ from glocal.types import Descriptors, Extraction, ExtractorSpec, LocalFeatures, 
 
 _LOG = logging.getLogger(__name__)
 _AUTO_BATCH = {"cpu": 1, "mps": 8, "cuda": 32}
+_MOST_THREADS = 4
+"""Photos that are described at a time on a CPU: each holds the maps of its own pass."""
 
 
 def pick_device(device: str = "auto") -> str:
@@ -41,7 +43,7 @@ def pick_device(device: str = "auto") -> str:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
-    if kind not in _AUTO_BATCH or (number and not (kind == "cuda" and number.isdigit())):
+    if kind not in _AUTO_BATCH or (number and not (kind == "cuda" and number.isdecimal())):
         raise ConfigError(f'Unknown device "{device}". Choose from auto, cpu, cuda, cuda:0, mps.')
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         build = "torch is the CPU build" if torch.version.cuda is None else f"{torch.cuda.device_count()} are there"
@@ -82,12 +84,14 @@ class NetworkExtractor:
     ) -> None:
         self.device = pick_device(device)
         if isinstance(batch_size, str):
-            if batch_size != "auto" and not (batch_size.isdigit() and int(batch_size)):
+            if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size)):
                 raise ConfigError(f'batch size must be "auto" or a positive number, not "{batch_size}"')
             batch_size = _AUTO_BATCH[self.device.partition(":")[0]] if batch_size == "auto" else int(batch_size)
         if batch_size < 1:
             raise ConfigError(f"batch size must be at least 1, not {batch_size}")
         self.batch_size: int = batch_size
+        self._cores = torch.get_num_threads()
+        self.num_threads = min(self._cores, _MOST_THREADS) if self.device == "cpu" else 1
         self.network = fold_batchnorm(copy.deepcopy(network).eval()).requires_grad_(False)
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.preprocessing = preprocessing
@@ -111,6 +115,15 @@ class NetworkExtractor:
             local_dim=local_dim,
             max_features=preprocessing.local.max_features if local_dim else 0,
         )
+
+    def enter_thread(self) -> None:
+        """Leave the other threads their cores; to be called in each of `num_threads` threads.
+
+        Small maps do not keep several cores busy: on two of them the compact networks describe twice as many photos
+        with a photo on each core.
+        """
+        if self.num_threads > 1:
+            torch.set_num_threads(self._cores // self.num_threads)
 
     def extract(self, photo: Photo) -> Extraction:
         """The global descriptor and the local features of a photo, in one pass."""

@@ -43,6 +43,8 @@ class Request:
         box: x, y, width, height in pixels of the upright photo; None for the whole.
         longest: longest side to decode to; 0 for the full size, None for the model's.
         rule: interpolation of that reduction, see `glocal.models.preprocessing.RESIZE_RULES`.
+        turn: quarter turns counter-clockwise by which the photo, or the box, is turned before it is described. Features
+            come back in the coordinates of the upright one; pixels come turned.
     """
 
     path: bytes
@@ -52,6 +54,7 @@ class Request:
     box: Box | None = None
     longest: int | None = None
     rule: str = "area"
+    turn: int = 0
 
     def to_line(self) -> bytes:
         """One line of JSON; bytes that are not UTF-8 travel as lone surrogates."""
@@ -62,6 +65,7 @@ class Request:
             "box": self.box,
             "longest": self.longest,
             "rule": self.rule,
+            "turn": self.turn,
         }
         return json.dumps(fields).encode("ascii") + b"\n"
 

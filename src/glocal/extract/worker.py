@@ -24,6 +24,7 @@ from glocal.data.image import DecodeLimits, decode, inspect, read_file
 from glocal.errors import ConfigError, ImageError, RetrievalError
 from glocal.extract.messages import Arrays, pack
 from glocal.extract.pool import PIXELS_ONLY, arrays_of
+from glocal.extract.turning import turn, upright
 from glocal.models.catalogue import build_classical
 from glocal.ops.coordinates import clip_box
 from glocal.protocols import Extractor
@@ -65,9 +66,11 @@ def _answer(request: dict[str, Any], model: Extractor | None, limits: DecodeLimi
         "box": box,
         "decode_s": decoded - started,
     }
+    turns = request.get("turn", 0)
+    photo = turn(photo, turns)
     if model is None or request["want"] == "pixels":
         return header, {"pixels": photo.pixels}
-    extraction = model.extract(photo)
+    extraction = upright(model.extract(photo), turns)
     header["extract_s"] = time.perf_counter() - decoded
     return header, arrays_of(extraction)
 

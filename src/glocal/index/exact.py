@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -43,6 +43,22 @@ def search_blocks(blocks: Iterable[Descriptors], queries: Descriptors, k: int) -
                 order = top_k(pool, ids, k)
                 best_ids[row], best[row] = tuple(ids[i] for i in order), pool[order]
     return [Shortlist(query, ids, values) for query, ids, values in zip(queries.ids, best_ids, best, strict=True)]
+
+
+def best_of(shortlists: Sequence[Shortlist], k: int) -> Shortlist:
+    """The k most similar of several shortlists of one query, described in several ways; the best way counts.
+
+    Exact if each holds the k most similar of its own, or all that there are.
+    """
+    if len(shortlists) == 1:
+        return shortlists[0]
+    best: dict[str, float] = {}
+    for shortlist in shortlists:
+        for name, similarity in zip(shortlist.ids, shortlist.similarities.tolist(), strict=True):
+            best[name] = max(similarity, best.get(name, -np.inf))
+    ids, values = tuple(best), np.fromiter(best.values(), np.float32, len(best))
+    order = top_k(values, ids, k)
+    return Shortlist(shortlists[0].query_id, tuple(ids[i] for i in order), values[order])
 
 
 class ExactIndex:

@@ -413,5 +413,6 @@ def _compact(published: Preprocessing) -> Preprocessing:
         local_scales=_COMPACT_LOCAL_SCALES if published.local_scales else (),
         level_rule="size",
         local=local,
+        query_turns=4,
         precision="bfloat16",
     )

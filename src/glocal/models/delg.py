@@ -102,7 +102,7 @@ def delg(
         variant: "tf", "torch" or "token", the columns of the table above.
         subsample: `tf` on a ResNet: S at stride 32 (`block3_strides`), as it was trained.
         local_map: see `Delg`.
-        **options: `dim`, `learn_p`, `local_gradient`; the rest goes to the local head.
+        **options: `dim`, `learn_p`, `unit_before_whitening`, `local_gradient`; the rest goes to the local head.
 
     Raises:
         ConfigError: there is no such variant, backbone or map.
@@ -113,10 +113,12 @@ def delg(
     body = create_backbone(backbone, keras if variant == "tf" and backbone.startswith("resnet") else None)
     channels = body.local_channels(local_map)
     whole: dict[str, Any] = {"local_map": local_map} | {
-        name: options.pop(name) for name in ("dim", "learn_p", "local_gradient") if name in options
+        name: options.pop(name)
+        for name in ("dim", "learn_p", "unit_before_whitening", "local_gradient")
+        if name in options
     }
     if variant == "tf":
         return Delg(body, AutoencoderHead(channels, **options), **whole)
     if variant == "torch":
         return Delg(body, AttentionHead(channels, **options), **({"dim": 512, "learn_p": True} | whole))
-    return Delg(body, LinearHead(channels, **options), unit_before_whitening=True, **whole)
+    return Delg(body, LinearHead(channels, **options), **({"unit_before_whitening": True} | whole))

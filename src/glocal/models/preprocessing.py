@@ -19,6 +19,7 @@ SEVEN_SCALES = (0.25, 0.35355338, 0.5, 0.70710677, 1.0, 1.4142135, 2.0)
 PRECISIONS = ("float32", "bfloat16")
 RESIZE_RULES = ("area", "bilinear", "lanczos")
 LEVEL_RULES = ("size", "factor")
+QUERY_TURNS = (1, 4)
 THRESHOLD_RULES = ("fixed", "halving")
 
 
@@ -89,6 +90,8 @@ class Preprocessing:
         level_rule: "size" rounds the sides of a level and maps coordinates by their ratio (DELG, DOLG);
             "factor" floors them and maps by the factor (Token).
         local: how local features are selected.
+        query_turns: in how many ways a query is described: 1 as it is, 4 also turned by 90, 180 and 270 degrees, for
+            networks that take a thing on its side for another; the photos of a collection are described as they are.
         precision: "bfloat16" lets devices that have it compute convolutions and products in it (twice as fast and more;
             descriptors differ in the third digit); others, and "float32", compute in float32.
     """
@@ -101,9 +104,12 @@ class Preprocessing:
     local_scales: tuple[float, ...] = ()
     level_rule: str = "size"
     local: LocalSelection = LocalSelection()
+    query_turns: int = 1
     precision: str = "float32"
 
     def __post_init__(self) -> None:
+        if self.query_turns not in QUERY_TURNS:
+            raise ConfigError(f"query_turns must be 1 or 4, not {self.query_turns!r}")
         _expect_one_of("resize", self.resize, RESIZE_RULES)
         _expect_one_of("precision", self.precision, PRECISIONS)
         _expect_one_of("level_rule", self.level_rule, LEVEL_RULES)

@@ -357,6 +357,8 @@ def _convert_again(directory: Path, config: ModelConfig | None = None) -> str:
 
 def _read_config_bytes(directory: Path) -> bytes:
     path = directory / CONFIG
+    if not directory.exists():
+        raise WeightsError(f"No such folder of weights: {directory}. → glocal models lists what is there by name")
     if not path.is_file():
         raise WeightsError(
             f"{directory} holds no model: there is no {CONFIG}. → glocal convert CHECKPOINT --as NAME --out {directory}"

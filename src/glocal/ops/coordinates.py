@@ -34,6 +34,24 @@ def fit_within(size: tuple[int, int], longest: float) -> tuple[int, int]:
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
+def turn_back(points: NDArray[np.floating], turns: int, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Map points of a turned picture to the same places of the upright one.
+
+    Args:
+        points: (N, 2) float, (x, y) in the turned picture.
+        turns: quarter turns counter-clockwise by which it was turned, as `numpy.rot90` does it.
+        size: (W, H) of the upright picture.
+
+    Returns:
+        (N, 2) float32.
+    """
+    expect_shape(points, "N 2", "points")
+    right, bottom = size[0] - 1, size[1] - 1
+    x, y = np.asarray(points, np.float32).T
+    places = {0: (x, y), 1: (right - y, x), 2: (right - x, bottom - y), 3: (y, bottom - x)}
+    return np.stack(places[turns % 4], axis=1)
+
+
 def clip_box(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Cut a box to the picture that it belongs to.
 

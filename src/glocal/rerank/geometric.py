@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,21 @@ def verify_pair(query: LocalFeatures, target: LocalFeatures, options: Verificati
     )
 
 
+def verify_turns(
+    query: Sequence[LocalFeatures], target: LocalFeatures, options: VerificationOptions = DEFAULTS
+) -> Verification:
+    """Compare a photo with another, each way that the first was turned; the way with most inliers counts.
+
+    Args:
+        query: its local features, one set for each quarter turn from 0 on, all in the coordinates of the upright one.
+        target: those of the other photo.
+        options: how they are compared.
+    """
+    found = [verify_pair(features, target, options) for features in query]
+    turn = max(range(len(found)), key=lambda i: found[i].inliers)  # the first of equals
+    return replace(found[turn], turn=turn)
+
+
 def _distinct_places(
     matches: NDArray[np.int64], query: NDArray[np.float32], target: NDArray[np.float32]
 ) -> NDArray[np.int64]:
@@ -104,18 +119,18 @@ class GeometricReranker:
         self._features_of = features_of
         self._options = options
 
-    def rerank(self, query: LocalFeatures, shortlist: Shortlist) -> list[Hit]:
+    def rerank(self, query: Sequence[LocalFeatures], shortlist: Shortlist) -> list[Hit]:
         """Verify the first `depth` candidates; the rest follows in the order of the shortlist."""
         return self.order(shortlist, self.verify(query, shortlist.ids[: self._options.depth]))
 
-    def verify(self, query: LocalFeatures, names: Sequence[str]) -> dict[str, Verification]:
-        """Compare the query with each of some candidates."""
+    def verify(self, query: Sequence[LocalFeatures], names: Sequence[str]) -> dict[str, Verification]:
+        """Compare the query, each way that it was turned, with each of some candidates."""
         targets = [self._features_of(name) for name in names]
         with (
             threadpool_limits(1, user_api="blas"),
             ThreadPoolExecutor(max(1, self._options.threads)) as threads,
         ):
-            found = threads.map(lambda target: verify_pair(query, target, self._options), targets)
+            found = threads.map(lambda target: verify_turns(query, target, self._options), targets)
             return dict(zip(names, found, strict=True))
 
     def order(self, shortlist: Shortlist, verified: Mapping[str, Verification]) -> list[Hit]:

@@ -450,7 +450,7 @@ def _cut_log(path: Path, step: int) -> None:
     if not path.exists():
         return
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if (row.get("step") or "").isdigit() and int(row["step"]) <= step]
+        rows = [row for row in csv.DictReader(file) if (row.get("step") or "").isdecimal() and int(row["step"]) <= step]
     shorter = path.with_name(f".{path.name}.tmp")
     with shorter.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, _FIELDS)
