@@ -93,7 +93,7 @@ def least_inliers(inliers: NDArray[np.int64], right: NDArray[np.bool_], allowed:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A query and one verified candidate: their names in the shards, sources, same group or not, inliers."""
+    """A query and one verified candidate: names in the shards, sources, same group or not, inliers, similarity."""
 
     query: str
     candidate: str
@@ -101,6 +101,7 @@ class Pair:
     candidate_source: str
     same_group: bool
     inliers: int
+    similarity: float
 
 
 def extract_all(items: list[tuple[str, bytes, bool]], model: str) -> Iterator[list[Extraction]]:
@@ -136,10 +137,11 @@ def verify_pairs(photos: Path, model: str, verification: VerificationOptions, pe
             shortlist, ids=tuple(shortlist.ids[i] for i in keep), similarities=shortlist.similarities[keep]
         )
         for hit in reranker.rerank([way.local for way in ways], shortlist):
-            if hit.verification is not None and hit.verification.inliers:
-                mine, other = about[name], about[hit.id]
-                sources = mine["source_repo"], other["source_repo"]
-                pairs.append(Pair(name, hit.id, *sources, mine["group"] == other["group"], hit.verification.inliers))
+            assert hit.verification is not None
+            mine, other = about[name], about[hit.id]
+            sources = mine["source_repo"], other["source_repo"]
+            same = mine["group"] == other["group"]
+            pairs.append(Pair(name, hit.id, *sources, same, hit.verification.inliers, hit.similarity))
         if done % 50 == 0:
             print(f"{done}/{len(queries)} queries", flush=True)
     return pairs
@@ -181,8 +183,27 @@ def choose_queries(about: dict[str, dict[str, str]], per_group: int) -> list[str
     return [name for some in chosen for name in some]
 
 
-def write(model: str, pairs: list[Pair], verification: VerificationOptions) -> None:
+def inlier_weight(pairs: list[Pair], least: int) -> float:
+    """What log(1 + inliers) is worth beside the similarity, among pairs with fewer inliers than `least`.
+
+    Learned within the sources, whose photos look alike whether they show the same thing or not: between sources the
+    similarity alone would tell the pairs apart.
+    """
+    inside = [pair for pair in pairs if pair.query_source == pair.candidate_source and pair.inliers < least]
+    right = np.array([pair.same_group for pair in inside])
+    if len(inside) < 100 or right.all() or not right.any():
+        return 0.0
+    inputs = np.array([[1.0, np.log1p(pair.inliers), pair.similarity] for pair in inside])
+    _, by_inliers, by_similarity = fit_logistic(inputs, right, np.ones(len(inside)))
+    print(
+        f"{len(inside)} pairs within sources below {least} inliers, {right.sum()} right: {by_inliers=} {by_similarity=}"
+    )
+    return float(max(0.0, by_inliers) / by_similarity) if by_similarity > 0 else 0.0
+
+
+def write(model: str, all_pairs: list[Pair], verification: VerificationOptions) -> None:
     """Fit and write `MODEL.bands.json`; print the strongest unrelated pairs, for eyes."""
+    pairs = [pair for pair in all_pairs if pair.inliers]
     right = np.array([pair.same_group for pair in pairs])
     inliers = np.array([pair.inliers for pair in pairs])
     num_queries = len({pair.query for pair in pairs})
@@ -194,6 +215,7 @@ def write(model: str, pairs: list[Pair], verification: VerificationOptions) -> N
     # Half an inlier below, so that the band starts exactly at that number.
     thresholds = {band: 1 / (1 + np.exp(-intercept - slope * np.log(limit + 0.5))) for band, limit in limits.items()}
     calibration = {"intercept": intercept, "log_inliers": slope} | thresholds
+    least = least_inliers(inliers, right, int(CHANCE * DEPTH * num_queries))
     measured = {
         band: {
             "least_inliers": limit,
@@ -209,7 +231,8 @@ def write(model: str, pairs: list[Pair], verification: VerificationOptions) -> N
         "verification": {
             "max_ratio": verification.max_ratio,
             "tolerance": verification.tolerance,
-            "least": least_inliers(inliers, right, int(CHANCE * DEPTH * num_queries)),
+            "least": least,
+            "inlier_weight": round(inlier_weight(all_pairs, least), 5),
         },
         "fitted_on": f"{num_queries} photos of labelled groups searched in the training collection, their 100 best "
         f"candidates verified; {int(right.sum())} right, {int((~right).sum())} unrelated pairs with a plausible model",

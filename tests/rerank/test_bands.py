@@ -70,11 +70,11 @@ def test_a_damaged_calibration_is_named(tmp_path, monkeypatch):
 def test_a_calibration_of_a_network_holds_for_its_weights_and_its_way_of_matching(tmp_path, monkeypatch):
     (tmp_path / "weights").mkdir()
     numbers = {"intercept": -9.0, "log_inliers": 3.0, "same": 0.9, "possibly": 0.5}
-    how = {"max_ratio": 0.95, "tolerance": 0.03, "least": 7}
+    how = {"max_ratio": 0.95, "tolerance": 0.03, "least": 7, "inlier_weight": 0.02}
     table = {"calibration": numbers, "weights": "abc", "verification": how}
     (tmp_path / "weights/mine.bands.json").write_text(json.dumps(table))
     monkeypatch.setattr("glocal.rerank.bands.files", lambda package: tmp_path)
     found = Calibration.load("mine", "abc")
-    assert found.verification == VerificationOptions(0.95, 0.03, 7)
+    assert found.verification == VerificationOptions(0.95, 0.03, 7, 0.02)
     assert Calibration.load("mine", "another") is None
     assert Calibration.load("mine") is None

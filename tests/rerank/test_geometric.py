@@ -78,14 +78,21 @@ def test_hits_are_ordered_by_inliers_and_ties_by_similarity():
     assert hits[-1].verification is None
 
 
-def test_candidates_with_inliers_by_chance_keep_their_order_behind_the_others():
+def test_candidates_with_inliers_by_chance_come_behind_the_others_by_similarity():
     verified = {
         name: Verification(count, None, np.zeros((count, 2), np.int64), np.ones(count, np.bool_))
         for name, count in {"a": 5, "b": 9, "c": 7, "d": 30}.items()
     }
     shortlist = Shortlist("query", ("a", "b", "u", "c", "d"), np.array([0.9, 0.8, 0.7, 0.6, 0.5], np.float32))
-    for least, order in ((0, "dbcau"), (8, "dbauc"), (31, "abucd")):
-        hits = GeometricReranker(lambda _: None, VerificationOptions(least=least)).order(shortlist, verified)
+    for least, weight, order in (
+        (0, 0, "dbcau"),
+        (8, 0, "dbauc"),
+        (31, 0, "abucd"),
+        (31, 0.2, "badcu"),
+        (10, 0.1, "dabcu"),
+    ):
+        options = VerificationOptions(least=least, inlier_weight=weight)
+        hits = GeometricReranker(lambda _: None, options).order(shortlist, verified)
         assert "".join(hit.id for hit in hits) == order
 
 

@@ -70,7 +70,9 @@ class Calibration:
             table = {name: float(value) for name, value in file["calibration"].items()}
             verification = DEFAULTS
             if how := file.get("verification"):
-                verification = VerificationOptions(float(how["max_ratio"]), float(how["tolerance"]), int(how["least"]))
+                verification = VerificationOptions(
+                    float(how["max_ratio"]), float(how["tolerance"]), int(how["least"]), float(how["inlier_weight"])
+                )
             return cls(**table, verification=verification)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise WeightsError(f"{model}.bands.json cannot be read ({error}) → reinstall glocal") from error

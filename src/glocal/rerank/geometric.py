@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,7 +30,8 @@ class VerificationOptions:
     Attributes:
         max_ratio: ratio test of the matches, 1 switches it off.
         tolerance: largest transfer error of an inlier, as a share of the target's longest side.
-        least: fewer inliers than this are chance: such candidates keep the order of the shortlist.
+        least: fewer inliers than this may be chance: such candidates come after the others, by similarity.
+        inlier_weight: what log(1 + inliers) adds to the similarity of those.
         depth: how many candidates of a shortlist are verified.
         threads: pairs that are verified at the same time; the answer does not depend on it.
     """
@@ -37,6 +39,7 @@ class VerificationOptions:
     max_ratio: float = 0.8
     tolerance: float = 0.012
     least: int = 0
+    inlier_weight: float = 0.0
     depth: int = 100
     threads: int = 2
 
@@ -113,7 +116,7 @@ def _bounding_rectangle(points: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 class GeometricReranker:
-    """`Reranker` that orders by inliers, ties and what is chance by similarity."""
+    """`Reranker` that orders by inliers, ties and what may be chance by similarity."""
 
     def __init__(self, features_of: Callable[[str], LocalFeatures], options: VerificationOptions = DEFAULTS) -> None:
         self._features_of = features_of
@@ -134,13 +137,15 @@ class GeometricReranker:
             return dict(zip(names, found, strict=True))
 
     def order(self, shortlist: Shortlist, verified: Mapping[str, Verification]) -> list[Hit]:
-        """The verified candidates by inliers, ties in the order of the shortlist; then the others in its order."""
+        """The verified candidates by inliers, ties in the order of the shortlist; then the others by similarity."""
         places = range(len(shortlist.ids))
-        inliers = {name: found.inliers for name, found in verified.items() if found.inliers >= self._options.least}
-        first = [i for i in places if shortlist.ids[i] in inliers]
-        first.sort(key=lambda i: -inliers[shortlist.ids[i]])
-        rest = [i for i in places if shortlist.ids[i] not in inliers]
         similarities = shortlist.similarities.tolist()
+        inliers = [verified[name].inliers if name in verified else -1 for name in shortlist.ids]
+        first = [i for i in places if inliers[i] >= self._options.least]
+        first.sort(key=lambda i: -inliers[i])
+        rest = [i for i in places if inliers[i] < self._options.least]
+        # max: candidates that were not verified are worth no less than those without any inlier.
+        rest.sort(key=lambda i: -similarities[i] - self._options.inlier_weight * math.log1p(max(0, inliers[i])))
         return [
             Hit(shortlist.ids[i], rank, similarities[i], verified.get(shortlist.ids[i]))
             for rank, i in enumerate(first + rest, 1)
