@@ -87,9 +87,8 @@ class Delg(nn.Module):
         if self._unit_before_whitening:
             pooled = F.normalize(pooled, dim=1)
         descriptor = F.normalize(self.whiten(pooled), dim=1)  # (B, D)
-        # The local losses must not reach the backbone (section 3.4).
-        shallow: Tensor = getattr(maps, self._local_map)
-        return DelgOutput(descriptor, *self.local_head(shallow if self._local_gradient else shallow.detach()))
+        shallow = maps.shallow(self._local_map, self._local_gradient)
+        return DelgOutput(descriptor, *self.local_head(shallow))
 
 
 def delg(

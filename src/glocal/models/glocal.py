@@ -60,8 +60,8 @@ class Glocal(nn.Module):
         """(B, 3, H, W) normalised RGB -> global descriptors and local maps."""
         maps = self.backbone(images)
         descriptor = self.system.describe(maps)  # (B, D)
-        shallow: Tensor = getattr(maps, self._local_map)
-        return DelgOutput(descriptor, *self.local_head(shallow if self._local_gradient else shallow.detach()))
+        shallow = maps.shallow(self._local_map, self._local_gradient)
+        return DelgOutput(descriptor, *self.local_head(shallow))
 
 
 def glocal(

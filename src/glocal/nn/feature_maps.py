@@ -22,6 +22,14 @@ class FeatureMaps(NamedTuple):
     c5: Tensor
     c3: Tensor | None = None
 
+    def shallow(self, local_map: str, with_gradient: bool) -> Tensor:
+        """The map that local features are read from, "c4" or "c3".
+
+        Without a gradient unless asked for: the local losses must not reach the backbone (DELG, section 3.4).
+        """
+        found: Tensor = getattr(self, local_map)
+        return found if with_gradient else found.detach()
+
 
 class Backbone(nn.Module):
     """The base of all backbones: (B, 3, H, W) normalised RGB -> FeatureMaps.

@@ -45,6 +45,8 @@ class VerificationOptions:
 
 
 DEFAULTS = VerificationOptions()
+_VOTERS = 500
+"""Features of each photo that say how the query has to be turned."""
 
 
 def verify_pair(query: LocalFeatures, target: LocalFeatures, options: VerificationOptions = DEFAULTS) -> Verification:
@@ -86,16 +88,22 @@ def verify_pair(query: LocalFeatures, target: LocalFeatures, options: Verificati
 def verify_turns(
     query: Sequence[LocalFeatures], target: LocalFeatures, options: VerificationOptions = DEFAULTS
 ) -> Verification:
-    """Compare a photo with another, each way that the first was turned; the way with most inliers counts.
+    """Compare a photo with another, the way that the first has to be turned for it.
+
+    That is the way with most tentative matches among the best features of both: on training photos as many pairs are
+    verified as by comparing every way in full, in less than half of the time, and fewer inliers come by chance.
 
     Args:
         query: its local features, one set for each quarter turn from 0 on, all in the coordinates of the upright one.
         target: those of the other photo.
         options: how they are compared.
     """
-    found = [verify_pair(features, target, options) for features in query]
-    turn = max(range(len(found)), key=lambda i: found[i].inliers)  # the first of equals
-    return replace(found[turn], turn=turn)
+    if len(query) == 1:
+        return verify_pair(query[0], target, options)
+    few = target.descriptors[:_VOTERS]
+    votes = [len(match_mutual(features.descriptors[:_VOTERS], few, options.max_ratio)) for features in query]
+    turn = votes.index(max(votes))
+    return replace(verify_pair(query[turn], target, options), turn=turn)
 
 
 def _distinct_places(
@@ -127,7 +135,7 @@ class GeometricReranker:
         return self.order(shortlist, self.verify(query, shortlist.ids[: self._options.depth]))
 
     def verify(self, query: Sequence[LocalFeatures], names: Sequence[str]) -> dict[str, Verification]:
-        """Compare the query, each way that it was turned, with each of some candidates."""
+        """Compare the query with each of some candidates, the way that it has to be turned for it."""
         targets = [self._features_of(name) for name in names]
         with (
             threadpool_limits(1, user_api="blas"),
