@@ -34,6 +34,7 @@ from glocal.extract.turning import extract_turned
 from glocal.index.exact import ExactIndex, best_of
 from glocal.models.catalogue import find_model
 from glocal.rerank.geometric import DEFAULTS, GeometricReranker, VerificationOptions
+from glocal.search import TURN_PENALTY
 from glocal.types import Descriptors, Extraction
 
 WRONG_PER_QUERY = {"same": 0.002, "possibly": 0.02}
@@ -131,7 +132,7 @@ def verify_pairs(photos: Path, model: str, verification: VerificationOptions, pe
     for done, name in enumerate(queries):
         ways = extractions[name]
         asked = Descriptors(tuple(f"{i}" for i in range(len(ways))), np.stack([way.descriptor for way in ways]))
-        shortlist = best_of(index.search(asked, DEPTH + 1), DEPTH + 1)
+        shortlist = best_of(index.search(asked, DEPTH + 1), DEPTH + 1, TURN_PENALTY)
         keep = [i for i, other in enumerate(shortlist.ids) if other != name][:DEPTH]
         shortlist = dataclasses.replace(
             shortlist, ids=tuple(shortlist.ids[i] for i in keep), similarities=shortlist.similarities[keep]

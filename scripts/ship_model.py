@@ -26,20 +26,34 @@ from glocal.models.catalogue import create_model, find_model, preprocessing_of
 from glocal.models.weights import TENSORS, ModelConfig, load_model, save_model
 
 BASE = "MobileNetV2 1.0 of google-coral/test_data (tf2_mobilenet_v2_1.0_224_ptq.tflite), ImageNet-1k, Apache-2.0"
+LICENCE = "Apache-2.0 for what was added here; trained on photos under the licences listed below"
+LICENCE_OPEN = "Apache-2.0; trained on photos under open licences alone, listed below"
 TIERS = {"A": "open licence", "B": "public research set", "C": "no licence stated"}
 KINDS = "grocery-fresh"
 """Groups of what is alike and not the same; no recipe of ours learns from them."""
 MAX_BYTES = 12_000_000
 
 
-def sources_of(photos: Path, only: dict[str, list[str]]) -> list[str]:
-    """One line for every source of the training photos: count, place, licence, tier."""
+def photos_of(run: Path) -> dict[str, list[str]]:
+    """Which photos a run took (`data.only` of its recipe)."""
+    recipe = json.loads((run.parent / "recipe.json").read_text("utf-8"))
+    return {key: list(value) for key, value in recipe["data"]["only"].items()}
+
+
+def sources_of(photos: Path, selections: list[dict[str, list[str]]]) -> list[str]:
+    """One line for every source of the photos that one of some runs took: count, place, licence, tier."""
     counts: Counter[tuple[str, str, str]] = Counter()
     with (photos / "manifest.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             tier = row["image"].split("-")[1]
             is_kind = row["group"].startswith(KINDS)
-            if tier in only.get("tier", list(TIERS)) and not (is_kind and "kind" in only):
+            source = row["source_repo"]
+            if any(
+                tier in only.get("tier", [tier])
+                and source in only.get("source_repo", [source])
+                and not (is_kind and "kind" in only)
+                for only in selections
+            ):
                 counts[tier, row["source_repo"], row["licence"]] += 1
     return [
         f"{count} photos of {source} (licence: {licence}; {TIERS[tier]})"
@@ -48,12 +62,17 @@ def sources_of(photos: Path, only: dict[str, list[str]]) -> list[str]:
 
 
 def join(system: nn.Module, config: ModelConfig, local: Path) -> tuple[nn.Module, ModelConfig]:
-    """A DOLG or Token and the local head of another network with the same backbone -> glocal."""
+    """The local head of another network for a DELG; for a DOLG or Token, which then becomes a glocal."""
     other, _, _ = load_model(local)
-    mine, theirs = (module.get_submodule("backbone").state_dict() for module in (system, other))
-    if not all(torch.equal(mine[key], theirs[key]) for key in theirs):
-        raise SystemExit(f"{local} has another backbone: its local features do not fit")
+    images = torch.rand(1, 3, 96, 128)
+    with torch.inference_mode():
+        mine, theirs = (module.get_submodule("backbone").eval()(images).c3 for module in (system, other))
+    if not torch.equal(mine, theirs):
+        raise SystemExit(f"{local} has another c3, the map that local features are read from: they do not fit")
     family, _, body = config.name.partition("_")
+    if family == "delg":
+        system.get_submodule("local_head").load_state_dict(other.get_submodule("local_head").state_dict())
+        return system, config
     options = config.options | {"system": family}
     network = create_model(f"glocal_{body}", **options)
     network.get_submodule("system").load_state_dict(system.state_dict())
@@ -72,22 +91,22 @@ def main() -> None:
     network, config, _ = load_model(options.model)
     if options.local:
         network, config = join(network, config, options.local)
-    recipe = json.loads((options.model.parent / "recipe.json").read_text("utf-8"))
     about = json.loads((options.model / "fingerprint.json").read_text("utf-8"))["source"]
-    only = {key: list(value) for key, value in recipe["data"]["only"].items()}
+    selections = [photos_of(run) for run in (options.model, options.local) if run]
+    is_open = all(only.get("tier") == ["A"] for only in selections)
     about_model = find_model(config.name)
     card = dict(config.card) | {
         "summary": about_model.summary,
         "paper": about_model.paper,
         "licence": about_model.licence,
-        "weights_licence": "Apache-2.0 for what was added here; trained on photos under the licences listed below",
+        "weights_licence": LICENCE_OPEN if is_open else LICENCE,
         "base_model": BASE,
         "datasets": ["photos-train"],
         "trained_on": f"{config.card['trained_on'].split(':')[0]}, and rendered views of them; sources below",
         "notes": [
             *options.note,
             "Sources of the pool from which the photos were taken:\n\n"
-            + "\n".join(f"- {line}" for line in sources_of(options.photos, only)),
+            + "\n".join(f"- {line}" for line in sources_of(options.photos, selections)),
             "No photo can be recovered from these numbers, and none is in the package. No photo of Oxford5k, Paris6k "
             "or of the development set was used for training, selection or calibration.",
         ],

@@ -32,11 +32,18 @@ def test_blocks_of_any_size_give_the_answer_of_a_full_sort(seed, count, k, block
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**31), count=st.integers(1, 60), k=st.integers(1, 70), ways=st.integers(1, 4))
-def test_of_several_ways_to_describe_a_query_the_best_counts(seed, count, k, ways):
+@given(
+    seed=st.integers(0, 2**31),
+    count=st.integers(1, 60),
+    k=st.integers(1, 70),
+    ways=st.integers(1, 4),
+    penalty=st.sampled_from([0.0, 0.3]),
+)
+def test_of_several_ways_to_describe_a_query_the_best_counts(seed, count, k, ways, penalty):
     gallery, queries = descriptors(seed, count), descriptors(seed + 1, ways, prefix="q")
-    found = best_of(ExactIndex([gallery]).search(queries, k), k)
-    expected = (queries.vectors @ gallery.vectors.T).max(axis=0)
+    found = best_of(ExactIndex([gallery]).search(queries, k), k, penalty)
+    less = np.array([0.0, penalty, penalty, penalty])[:ways, None]
+    expected = (queries.vectors @ gallery.vectors.T - less).max(axis=0)
     assert np.allclose(found.similarities, np.sort(expected)[::-1][:k], atol=1e-6)
     assert [expected[gallery.ids.index(name)] for name in found.ids] == pytest.approx(found.similarities, abs=1e-6)
 

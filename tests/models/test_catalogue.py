@@ -12,6 +12,7 @@ from glocal.models import catalogue
 from glocal.models.catalogue import (
     CATALOGUE,
     CLASSICAL_MODEL,
+    DEFAULT_NETWORK,
     ModelCard,
     build_classical,
     canonical_name,
@@ -215,4 +216,7 @@ def test_the_environment_names_the_default(monkeypatch):
     monkeypatch.setenv("GLOCAL_MODEL", "dolg_r50")
     assert default_model() == "dolg_r50"
     monkeypatch.delenv("GLOCAL_MODEL")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert default_model() == CLASSICAL_MODEL
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert default_model() == DEFAULT_NETWORK

@@ -284,3 +284,12 @@ def test_a_compiled_step_is_used_when_asked_for(recipe, tmp_path, monkeypatch):
     trainer = Trainer(recipe("run.compile=true"), tmp_path / "run", "cpu", StopAfter(1))
     trainer.run()
     assert compiled == [trainer.trainee]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_a_step_that_was_really_compiled_learns_what_the_plain_one_learns(recipe, tmp_path):
+    settings = ('model.name="gem_mobilenetv2"', "run.batch_size=4")
+    for name in ("false", "true"):
+        Trainer(recipe(*settings, f"run.compile={name}"), tmp_path / name, "cpu", StopAfter(2)).run()
+    plain, compiled = ([float(row["loss"]) for row in rows_of(tmp_path / name)] for name in ("false", "true"))
+    assert compiled == pytest.approx(plain, rel=1e-3)

@@ -16,10 +16,8 @@ from glocal.cli import exits
 from glocal.cli.index import DEVICE_HELP
 from glocal.cli.signals import Interruption
 from glocal.errors import ConfigError
-from glocal.models.catalogue import require_torch
+from glocal.models.catalogue import DEFAULT_NETWORK, require_torch
 from glocal.progress import LINE_EVERY_S, clock, thousands
-
-DEFAULT_NETWORK = "glocal-mobilenetv2"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

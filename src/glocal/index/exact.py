@@ -45,17 +45,22 @@ def search_blocks(blocks: Iterable[Descriptors], queries: Descriptors, k: int) -
     return [Shortlist(query, ids, values) for query, ids, values in zip(queries.ids, best_ids, best, strict=True)]
 
 
-def best_of(shortlists: Sequence[Shortlist], k: int) -> Shortlist:
+def best_of(shortlists: Sequence[Shortlist], k: int, penalty: float = 0.0) -> Shortlist:
     """The k most similar of several shortlists of one query, described in several ways; the best way counts.
 
     Exact if each holds the k most similar of its own, or all that there are.
+
+    Args:
+        shortlists: of the query as it is, and in other ways.
+        k: most to return.
+        penalty: what the similarity in other ways counts less.
     """
     if len(shortlists) == 1:
         return shortlists[0]
     best: dict[str, float] = {}
-    for shortlist in shortlists:
+    for way, shortlist in enumerate(shortlists):
         for name, similarity in zip(shortlist.ids, shortlist.similarities.tolist(), strict=True):
-            best[name] = max(similarity, best.get(name, -np.inf))
+            best[name] = max(similarity - (penalty if way else 0.0), best.get(name, -np.inf))
     ids, values = tuple(best), np.fromiter(best.values(), np.float32, len(best))
     order = top_k(values, ids, k)
     return Shortlist(shortlists[0].query_id, tuple(ids[i] for i in order), values[order])

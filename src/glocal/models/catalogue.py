@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CLASSICAL_MODEL = "rootsift"
 """Needs neither torch nor a download."""
+DEFAULT_NETWORK = "delg_mobilenetv2"
+"""Comes with the package and needs torch; of those in it the best on photos of sources that it has not seen."""
 TIMM_PREFIX = "timm:"
 PLUGIN_GROUP = "glocal.models"
 """Entry points of this group are functions without arguments that call `register_model`."""
@@ -37,7 +39,7 @@ _SQRT2_SCALES = (1.0, 2**0.5, 0.5**0.5)
 _FIVE_SCALES = (0.3535, 0.5, 0.7071, 1.0, 1.4142)
 # Chosen on training photos (docs/training-log.md): sides of 128 to 512 pixels, as large as things were in training.
 # Levels that both kinds of features share are computed once.
-_COMPACT_SCALES = (0.25, 0.35355338, 0.5, 0.70710677, 1.0)
+_COMPACT_SCALES = (0.5, 0.70710677, 1.0)
 _COMPACT_LOCAL_SCALES = (0.35355338, 0.5, 0.70710677, 1.0)
 _C3_FIELDS = {"mobilenetv2": 59, "resnet50": 91, "resnet101": 91}
 """Pixels that a cell of c3 sees."""
@@ -248,8 +250,12 @@ def canonical_name(name: str) -> str:
 
 
 def default_model() -> str:
-    """What describes photos when nobody says which model: `GLOCAL_MODEL` of the environment, else `CLASSICAL_MODEL`."""
-    return os.environ.get("GLOCAL_MODEL") or CLASSICAL_MODEL
+    """What describes photos when nobody says which model.
+
+    That is `GLOCAL_MODEL` of the environment; else `DEFAULT_NETWORK`, where torch is installed, or `CLASSICAL_MODEL`.
+    """
+    has_torch = importlib.util.find_spec("torch") is not None
+    return os.environ.get("GLOCAL_MODEL") or (DEFAULT_NETWORK if has_torch else CLASSICAL_MODEL)
 
 
 def find_model(name: str) -> ModelCard:
