@@ -1,9 +1,9 @@
-"""Indexing speed: two workers against one, and where the time goes.
+"""Indexing speed: `rootsift` with two workers against one, the default network against it, and where the time goes.
 
     python benchmarks/indexing.py PHOTOS [--photos 500] [--rounds 3]
 
-Each round indexes the same photos with one worker and with two, in turn, from nothing; medians are compared.
-The last lines split one photo's time into decoding, SIFT and aggregation, in this process, on one thread.
+Each round indexes the same photos with one worker, with two, and with the network, in turn, from nothing; medians are
+compared. The last lines split one photo's time into decoding, SIFT and aggregation, in this process, on one thread.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from threadpoolctl import threadpool_limits
 from glocal.data.formats import is_picture_name
 from glocal.data.image import decode, read_file
 from glocal.extract.run import IndexOptions, IndexReport
+from glocal.models.catalogue import CLASSICAL_MODEL, DEFAULT_NETWORK
 from glocal.models.rootsift import RootSift, sift
 from glocal.photo_index import Index
 
 
-def index_once(photos: Path, place: Path, workers: int) -> IndexReport:
-    """Index a folder from nothing."""
-    with Index.create(place) as index:
+def index_once(photos: Path, place: Path, model: str, workers: int) -> IndexReport:
+    """Index a folder from nothing; the network is loaded before the clock starts."""
+    with Index.create(place, model) as index:
         report = index.add(photos, options=IndexOptions(workers=workers))
     shutil.rmtree(place)
     return report
@@ -62,24 +63,31 @@ def main() -> None:
     options = parser.parse_args()
     names = sorted(path for path in options.photos.rglob("*") if is_picture_name(path.name.encode()))
     names = names[:: max(1, len(names) // options.count)][: options.count]
-    seconds: dict[int, list[float]] = {1: [], 2: []}
-    shares: dict[int, list[float]] = {1: [], 2: []}
+    runs = ((CLASSICAL_MODEL, 1), (CLASSICAL_MODEL, 2), (DEFAULT_NETWORK, 2))
+    seconds: dict[tuple[str, int], list[float]] = {run: [] for run in runs}
+    shares: dict[tuple[str, int], list[float]] = {run: [] for run in runs}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "photos"
         folder.mkdir()
         for number, path in enumerate(names):
             shutil.copyfile(path, folder / f"{number:05}{path.suffix}")
         for _ in range(options.rounds):
-            for workers in (1, 2):
-                report = index_once(folder, Path(temporary) / "index", workers)
-                seconds[workers].append(report.seconds)
-                shares[workers].append((report.decode_s + report.extract_s) / (workers * report.seconds))
-                print(f"{workers} worker(s): {report.indexed} photos in {report.seconds:.1f} s", flush=True)
-    one, two = (statistics.median(seconds[workers]) for workers in (1, 2))
+            for run in runs:
+                model, workers = run
+                report = index_once(folder, Path(temporary) / "index", model, workers)
+                seconds[run].append(report.seconds)
+                shares[run].append((report.decode_s + report.extract_s) / (workers * report.seconds))
+                print(f"{model}, {workers} worker(s): {report.indexed} photos in {report.seconds:.1f} s", flush=True)
+    one, two, network = (statistics.median(seconds[run]) for run in runs)
     rates = f"{len(names) / one:.1f} and {len(names) / two:.1f} photos/s"
     print(f"two workers against one: {one / two:.2f} times the speed ({rates})")
-    for workers, share in shares.items():
-        print(f"decode + features share of the workers' wall time, {workers} worker(s): {statistics.median(share):.1%}")
+    print(
+        f"{DEFAULT_NETWORK} against {CLASSICAL_MODEL}, two workers each: {two / network:.2f} times the speed "
+        f"({len(names) / network:.1f} photos/s)"
+    )
+    for workers in (1, 2):
+        share = statistics.median(shares[CLASSICAL_MODEL, workers])
+        print(f"decode + features share of the workers' wall time, {workers} worker(s): {share:.1%}")
     stages = split_time(names[:60])
     for stage, value in stages.items():
         print(f"  {stage:<24}{1000 * value:7.1f} ms/photo  {value / sum(stages.values()):6.1%}")
