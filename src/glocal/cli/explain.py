@@ -9,6 +9,7 @@ from pathlib import Path
 
 from glocal.cli import exits
 from glocal.cli.index import DEVICE_HELP
+from glocal.cli.search import as_percent
 from glocal.errors import ConfigError
 from glocal.extract.batching import ModelSource
 from glocal.models.catalogue import CLASSICAL_MODEL, default_model
@@ -76,7 +77,8 @@ def _why_not_judged(spec: ExtractorSpec) -> str:
 
 def _as_text(report: PairReport, out: str | None) -> str:
     found = report.verification
-    lines = ["not judged" if report.probability is None else f"{report.probability:.0%}  {VERDICTS[report.band]}"]
+    judged = report.probability is not None
+    lines = [f"{as_percent(report.probability)}  {VERDICTS[report.band]}" if judged else "not judged"]
     if found is not None:
         lines += [
             f"  matches       {len(found.matches)}",

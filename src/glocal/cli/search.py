@@ -135,10 +135,11 @@ def _line(hit: Match) -> str:
         proof = f"similarity {hit.similarity:.3f}"
     else:
         proof = f"{hit.inliers:4} inliers   covers {found.query_overlap:.0%} of your picture"
-    return f"  {_sure(hit.probability):>4}  {exits.printable(hit.name):<44} {proof}{copies}"
+    return f"  {as_percent(hit.probability):>4}  {exits.printable(hit.name):<44} {proof}{copies}"
 
 
-def _sure(probability: float | None) -> str:
+def as_percent(probability: float | None) -> str:
+    """A probability as people read it; "-" where there is none."""
     if probability is None:
         return "-"
     return ">99%" if probability > 0.99 else f"{probability:.0%}"  # no estimate is a certainty
