@@ -294,8 +294,9 @@ class Searcher:
             answers = self._describe(path, box, 1 if upright else self._model.query_turns)
             loading.result()
         answer = answers[0]
-        vectors = np.stack([turned.extraction("query").descriptor for turned in answers])  # (T, D)
-        local = [_shift(turned.extraction("query").local, turned) for turned in answers]
+        ways = [turned.extraction("query") for turned in answers]
+        vectors = np.stack([way.descriptor for way in ways])  # (T, D)
+        local = [_shift(way.local, answer) for way in ways]
         described = time.perf_counter()
         with self._collection.snapshot():
             num_searched = self._collection.counts()["contents"]

@@ -35,6 +35,7 @@ from glocal.extract.pool import (
 from glocal.extract.turning import upright
 from glocal.models.catalogue import build_classical, find_model
 from glocal.models.preprocessing import Preprocessing
+from glocal.ops.coordinates import turn_size
 from glocal.protocols import Extractor
 from glocal.types import Extraction, ExtractorSpec, Photo
 
@@ -86,8 +87,7 @@ class _Waiting:
 
     def photo(self) -> Photo:
         """The photo as the network sees it: turned, if that was asked for."""
-        width, height = self.answer.photo_size
-        size = (height, width) if self.request.turn % 2 else (width, height)
+        size = turn_size(self.answer.photo_size, self.request.turn)
         return Photo(os.fsdecode(self.request.path), self.answer.arrays["pixels"], size)
 
 

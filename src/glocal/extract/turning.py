@@ -6,23 +6,20 @@ import dataclasses
 
 import numpy as np
 
-from glocal.ops.coordinates import turn_back
+from glocal.ops.coordinates import turn_back, turn_size
 from glocal.protocols import Extractor
 from glocal.types import Extraction, Photo
 
 
 def turn(photo: Photo, turns: int) -> Photo:
     """A photo turned by quarter turns counter-clockwise; its size is that of the turned one."""
-    width, height = photo.size
-    size = (height, width) if turns % 2 else (width, height)
-    return Photo(photo.id, np.ascontiguousarray(np.rot90(photo.pixels, turns)), size)
+    return Photo(photo.id, np.ascontiguousarray(np.rot90(photo.pixels, turns)), turn_size(photo.size, turns))
 
 
 def upright(extraction: Extraction, turns: int) -> Extraction:
     """What was extracted from a turned photo, with keypoints and size of the upright one."""
     local = extraction.local
-    width, height = local.size
-    size = (height, width) if turns % 2 else (width, height)
+    size = turn_size(local.size, turns)
     keypoints = turn_back(local.keypoints, turns, size)
     return dataclasses.replace(extraction, local=dataclasses.replace(local, size=size, keypoints=keypoints))
 

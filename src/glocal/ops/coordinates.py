@@ -34,6 +34,12 @@ def fit_within(size: tuple[int, int], longest: float) -> tuple[int, int]:
     return max(1, round(width * factor)), max(1, round(height * factor))
 
 
+def turn_size(size: tuple[int, int], turns: int) -> tuple[int, int]:
+    """The size (W, H) of a picture after quarter turns; the same again leads back."""
+    width, height = size
+    return (height, width) if turns % 2 else (width, height)
+
+
 def turn_back(points: NDArray[np.floating], turns: int, size: tuple[int, int]) -> NDArray[np.float32]:
     """Map points of a turned picture to the same places of the upright one.
 
