@@ -58,6 +58,23 @@ def verify_pair(query: LocalFeatures, target: LocalFeatures, options: Verificati
         Verification with query -> target homography; 0 inliers where no plausible model was found.
     """
     matches = match_mutual(query.descriptors, target.descriptors, options.max_ratio)
+    return verify_matches(query, target, matches, options)
+
+
+def verify_matches(
+    query: LocalFeatures, target: LocalFeatures, matches: NDArray[np.int64], options: VerificationOptions = DEFAULTS
+) -> Verification:
+    """Compare two photos by tentative matches, however these were found; their descriptors are not looked at.
+
+    Args:
+        query: the local features of one photo.
+        target: those of the other.
+        matches: (M, 2) int64, keypoint indices (query, target).
+        options: how they are compared; the ratio test is not done here.
+
+    Returns:
+        As `verify_pair`; of matches between the same two places one is left.
+    """
     matches = _distinct_places(matches, query.keypoints, target.keypoints)
     nothing = Verification(0, None, matches, np.zeros(len(matches), np.bool_))
     if len(matches) < MIN_MATCHES:
@@ -70,16 +87,36 @@ def verify_pair(query: LocalFeatures, target: LocalFeatures, options: Verificati
     homography, mask = refine_homography(source, goal, affine, threshold)
     if mask.sum() < MIN_MATCHES:
         return nothing
-    rectangle = _bounding_rectangle(source[mask])
-    if not is_plausible(homography, rectangle):
+    if not is_plausible(homography, _bounding_rectangle(source[mask])):
         return nothing
+    return verification_of(query, target, matches, mask, homography)
+
+
+def verification_of(
+    query: LocalFeatures,
+    target: LocalFeatures,
+    matches: NDArray[np.int64],
+    mask: NDArray[np.bool_],
+    homography: NDArray[np.float64],
+) -> Verification:
+    """What a model says about two photos: inliers, covered areas, the matched rectangle.
+
+    Args:
+        query: the local features of one photo.
+        target: those of the other.
+        matches: (M, 2) int64, keypoint indices (query, target).
+        mask: (M,) bool, the inliers among them, at least one.
+        homography: (3, 3) float64, query -> target, of any scale.
+    """
+    source, goal = query.keypoints[matches[mask, 0]], target.keypoints[matches[mask, 1]]
+    rectangle = _bounding_rectangle(source)
     return Verification(
         inliers=int(mask.sum()),
         homography=homography / homography[2, 2],
         matches=matches,
         mask=mask,
-        query_overlap=min(1.0, hull_area(source[mask]) / (query.size[0] * query.size[1])),
-        target_overlap=min(1.0, hull_area(goal[mask]) / (target.size[0] * target.size[1])),
+        query_overlap=min(1.0, hull_area(source) / (query.size[0] * query.size[1])),
+        target_overlap=min(1.0, hull_area(goal) / (target.size[0] * target.size[1])),
         query_quad=rectangle,
         target_quad=transfer(homography, rectangle),
     )
