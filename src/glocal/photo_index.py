@@ -6,14 +6,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from glocal.errors import ConfigError
+from glocal.data.labelled import MAX_PHOTOS
+from glocal.data.lists import csv_rows
+from glocal.errors import ConfigError, NothingToDo
 from glocal.extract.batching import ModelSource
 from glocal.extract.compatibility import check_place, check_spec, model_for
 from glocal.extract.pool import PhotoPool
 from glocal.extract.run import IndexOptions, IndexReport, IndexRun, Listener
 from glocal.models.catalogue import default_model
+from glocal.recognition import RecognitionResult, recognize
+from glocal.rerank.voting import VotingOptions
 from glocal.search import Searcher, SearchResult
 from glocal.store.collection import Collection
+from glocal.store.labels import FOLDER
 from glocal.types import Box
 
 StrPath = str | os.PathLike[str]
@@ -142,7 +147,7 @@ class Index:
     def add(
         self,
         photos: StrPath,
-        labels: str | None = None,
+        labels: StrPath | None = None,
         progress: bool = False,
         options: IndexOptions | None = None,
         listener: Listener | None = None,
@@ -151,13 +156,14 @@ class Index:
 
         Args:
             photos: the folder. An index belongs to one folder; if that has moved, name its new place.
-            labels: "folder" takes the name of a photo's folder as its label.
+            labels: "folder" takes the name of a photo's folder as its label; or a CSV file with columns path (in
+                the folder) and label. The index remembers them; None leaves them as they are.
             progress: show a bar on stderr.
             options: how to index.
             listener: is told what happens; replaces the bar.
 
         Raises:
-            ConfigError: no such folder, or the index belongs to another one.
+            ConfigError: no such folder, the index belongs to another one, or `labels` is no such file.
             NothingToDo: the folder holds no picture.
             SpecMismatch: the index was made with other weights or preprocessing than those at hand.
             WeightsError: the weights that made the index are gone.
@@ -167,8 +173,7 @@ class Index:
         root = Path(photos)
         if not root.is_dir():
             raise ConfigError(f"No such folder: {root}")
-        if labels not in (None, "folder"):
-            raise ConfigError(f'labels must be "folder" or None, not {labels!r}')
+        listed = None if labels is None or labels == FOLDER else _read_labels(Path(labels), root)
         check_place(self._collection, self.model)
         check_spec(self._collection, self.model.spec, self.model.source)
         options = options or IndexOptions()
@@ -176,8 +181,10 @@ class Index:
             listener = _bar() if progress else Listener()
         with Collection.open(self.directory, writable=True) as collection:
             moved_from = _adopt_root(collection, root)
-            if labels is not None:
-                collection.labels = labels
+            if listed is not None:
+                collection.set_labels(listed)
+            elif labels is not None:
+                collection.labels = FOLDER
             if collection.model_source != self.model.source:
                 collection.model_source = self.model.source  # the weights have moved
 
@@ -198,6 +205,21 @@ class Index:
     ) -> SearchResult:
         """Find the photos that show what a photo shows; see `glocal.search.Searcher.search`."""
         return self._searcher.search(photo, topk, rerank, box, upright)
+
+    def recognize(
+        self, photo: StrPath, box: Box | None = None, options: VotingOptions | None = None, upright: bool = False
+    ) -> RecognitionResult:
+        """Name what a photo shows, by the labels of those that show the same; see `glocal.recognition.recognize`.
+
+        Raises:
+            NothingToDo: the photos of this index have no labels.
+        """
+        if self._collection.labels is None:
+            raise NothingToDo(
+                f"The photos of the index in {self.directory} have no labels, so there are no names to give. "
+                "→ glocal index PHOTOS --labels folder   or  --labels FILE.csv"
+            )
+        return recognize(self._searcher, photo, box, options, upright)
 
     def info(self) -> dict[str, Any]:
         """Model, folder, counts and bytes, as `glocal info --json` gives them."""
@@ -235,6 +257,23 @@ def _adopt_root(collection: Collection, root: Path) -> Path | None:
         )
     collection.root = root
     return before
+
+
+def _read_labels(file: Path, root: Path) -> dict[bytes, str]:
+    """Path in the folder -> label, from a CSV file; photos without a label are left out."""
+    if not file.is_file():
+        raise ConfigError(f'labels are "{FOLDER}" or a CSV file with columns path and label, not "{file}"')
+    top = os.fsencode(root.resolve()).rstrip(b"/") + b"/"
+    found: dict[bytes, str] = {}
+    for row in csv_rows(file, str(root.resolve()), hint="--labels"):
+        path = os.fsencode(row.source).removeprefix(top)
+        if row.label is None:
+            continue
+        if found.setdefault(path, row.label) != row.label:
+            raise ConfigError(f'{file}: "{os.fsdecode(path)}" has two labels, "{found[path]}" and "{row.label}"')
+        if len(found) > MAX_PHOTOS:
+            raise ConfigError(f"{file}: more than {MAX_PHOTOS:,} photos")
+    return found
 
 
 def _bar() -> Listener:

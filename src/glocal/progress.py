@@ -51,21 +51,25 @@ class _Rate(ProgressColumn):
 class BarListener(Listener):
     """A determinate bar on stderr with rate, ETA and skipped count; without a terminal a line every 30 s."""
 
-    def __init__(self, stream: IO[str] | None = None) -> None:
+    def __init__(self, stream: IO[str] | None = None, title: str = "Indexing") -> None:
         self._console = Console(file=stream or sys.stderr, highlight=False)
+        self._title = title
         self._progress: Progress | None = None
         self._before = 0
         self._started = self._last_line = time.monotonic()
 
     def scanned(self, scan: FolderScan, changes: Changes, report: IndexReport) -> None:
         """Start the bar, if there is work."""
-        total = len(changes.new) + len(changes.changed)
         # A run that continues another starts where that one stopped, not at zero.
-        self._before = report.known if report.resumed else 0
+        self.begin(len(changes.new) + len(changes.changed), report.known if report.resumed else 0)
+
+    def begin(self, total: int, before: int = 0) -> None:
+        """Start the bar for a number of photos, some more of which are done already."""
+        self._before = before
         self._started = self._last_line = time.monotonic()
         if total and self._console.is_terminal:
             self._progress = Progress(
-                TextColumn("Indexing"),
+                TextColumn(self._title),
                 BarColumn(bar_width=28),
                 TextColumn("{task.percentage:>3.0f} %  {task.fields[shown]}"),
                 _Rate(),
@@ -88,7 +92,9 @@ class BarListener(Listener):
         elif time.monotonic() - self._last_line > LINE_EVERY_S:
             self._last_line = time.monotonic()
             rate = done / (self._last_line - self._started)
-            self._console.print(f"Indexing {shown}   {per_second(rate)}   ETA {clock((total - done) / rate)}   {note}")
+            self._console.print(
+                f"{self._title} {shown}   {per_second(rate)}   ETA {clock((total - done) / rate)}   {note}"
+            )
 
     def finish(self) -> None:
         """Take the bar down; harmless if there is none."""

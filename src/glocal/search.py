@@ -418,7 +418,7 @@ class Searcher:
             probability=probability,
             band=band,
             verification=hit.verification,
-            view=_view(local, features[hit.id], hit.verification, query.box) if hit.verification else None,
+            view=view_of(local, features[hit.id], hit.verification, query.box) if hit.verification else None,
             query=query,
         )
 
@@ -493,7 +493,7 @@ def compare_photos(
     local = [turned.local for turned in query]
     verification = verify_turns(local, target.local, options)
     probability, band = judge(calibration, Hit("second", 1, similarity, verification))
-    return PairReport(similarity, probability, band, verification, _view(local, target.local, verification, None))
+    return PairReport(similarity, probability, band, verification, view_of(local, target.local, verification, None))
 
 
 def _with(wider: Shortlist, first: Shortlist, verified: Mapping[str, Verification]) -> Shortlist:
@@ -504,9 +504,10 @@ def _with(wider: Shortlist, first: Shortlist, verified: Mapping[str, Verificatio
     return Shortlist(wider.query_id, wider.ids + tuple(first.ids[i] for i in lost), similarities)
 
 
-def _view(
+def view_of(
     query: Sequence[LocalFeatures], target: LocalFeatures, verification: Verification, box: Box | None
 ) -> MatchView:
+    """Where a query, with one set of features for each way it was turned, and a verified candidate agree."""
     turned = query[verification.turn]
     return MatchView(
         query_size=turned.size,

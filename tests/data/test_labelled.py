@@ -228,7 +228,7 @@ def test_lines_that_are_no_text_or_have_no_end_are_refused(tmp_path, monkeypatch
     (tmp_path / "list").write_bytes(b"a.jpg 1\n\xff\xfe 2\n")
     with pytest.raises(ConfigError, match="line 2: not UTF-8"):
         open_photos("list", str(tmp_path / "list"))
-    monkeypatch.setattr(lists, "MAX_LINE", 100)
+    monkeypatch.setattr("glocal.data.input_file.MAX_LINE", 100)
     (tmp_path / "list").write_bytes(b"x" * 101)
     with pytest.raises(ConfigError, match="line 1: longer than"):
         open_photos("list", str(tmp_path / "list"))

@@ -14,8 +14,9 @@ SOURCE = Path(glocal.__file__).parent
 # A layer imports only from layers below it (further down in this list) or from itself.
 LAYERS = [
     {"cli", "web", "__main__"},
-    {"report", "evaluation", "finetune"},
+    {"report", "evaluation", "export", "finetune"},
     {"photo_index"},
+    {"recognition"},
     {"search"},
     {"progress"},
     {"extract", "train", "index", "rerank", "pictures"},

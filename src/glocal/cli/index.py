@@ -47,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="see `glocal models`, or the folder of a network's weights "
         f"(default: {default_model()}, or that of the index)",
     )
+    add(
+        "--labels",
+        metavar="folder|FILE.csv",
+        help="names for `glocal recognize`: that of a photo's folder, or columns path and label of a CSV file",
+    )
     add("--device", default="auto", metavar="D", help=DEVICE_HELP)
     add(
         "--batch-size",
@@ -100,14 +105,14 @@ def run(options: argparse.Namespace) -> int:
         listener = JsonListener() if options.progress == "json" else _Narrator(talk, index)
         try:
             with Interruption() as interruption:
-                report = index.add(photos, options=how, listener=_Stopper(listener, interruption))
+                report = index.add(photos, options.labels, options=how, listener=_Stopper(listener, interruption))
         except NothingToDo as error:
             raise NothingToDo(_nothing(photos)) from error
         finally:
             if isinstance(listener, _Narrator):
                 listener.bar.finish()
         remember(directory)
-        _conclude(talk, report, index, photos)
+        _conclude(talk, report, index, photos, options.labels is not None)
     if report.stopped:
         return interruption.exit_code
     return exits.PARTIAL if options.strict and report.skipped else exits.DONE
@@ -207,7 +212,7 @@ def bytes_per_photo(spec: ExtractorSpec) -> int:
     return BYTES_PER_ROW + spec.dim * 4 + spec.max_features * (spec.local_dim + BYTES_PER_KEYPOINT)
 
 
-def _conclude(talk: _Talk, report: IndexReport, index: Index, photos: Path) -> None:
+def _conclude(talk: _Talk, report: IndexReport, index: Index, photos: Path, named: bool) -> None:
     shown = exits.printable(str(photos))
     elsewhere = index.directory != place_for(photos)
     place = exits.printable(str(index.directory)) if elsewhere else shown  # what info and search take
@@ -249,7 +254,12 @@ def _conclude(talk: _Talk, report: IndexReport, index: Index, photos: Path) -> N
         f"  seen {thousands(report.seen)} = indexed {thousands(report.indexed)} + skipped {thousands(report.skipped)}"
         f" + ignored {thousands(report.ignored)} (no pictures by their name)"
     )
-    talk.say(f"Try:  glocal search PICTURE --index {place}")
+    verb = "search"
+    if named:
+        count = index.collection.num_labelled()
+        talk.say(f"  {thousands(count)} of {thousands(report.indexed)} have a label")
+        verb = "recognize" if count else verb
+    talk.say(f"Try:  glocal {verb} PICTURE --index {place}")
 
 
 def human_bytes(count: float) -> str:

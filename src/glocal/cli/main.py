@@ -6,6 +6,7 @@ import argparse
 import importlib
 import io
 import os
+import shlex
 import sys
 import tempfile
 import traceback
@@ -22,10 +23,15 @@ VERBS = {
     "index": "make a folder of photos searchable, or bring its index up to date",
     "search": "find the photos that show what a photo shows",
     "explain": "compare two photos: matches, verdict, picture of the match lines",
+    "recognize": "say what a photo shows, by the labels of the photos that show the same",
     "info": "what an index holds: counts, model, bytes, skipped files",
     "demo": "render a small photo collection, index it, search it, write a report",
     "train": "train a network from photos with labels, as a recipe says",
     "finetune": "adapt a network to a folder of photos, with labels or without",
+    "eval": "measure a model on a benchmark, score a result file, compare two runs",
+    "bench": "measure several models on several benchmarks, in one table",
+    "data": "verify a benchmark's files: names each one that is missing or changed",
+    "export": "write an index for hloc, FAISS or parquet readers",
     "convert": "turn a released checkpoint into a model for --model",
     "models": "the models that can describe photos",
     "doctor": "check that this installation works",
@@ -84,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb.add_arguments(parser)
     try:
         options = parser.parse_args(words[1:])
+        options.typed = shlex.join(["glocal", *words])
     except SystemExit as stop:
         return int(stop.code or 0)
     try:

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from glocal.data.formats import PICTURE_SUFFIXES, is_picture_name
-from glocal.data.shards import Member, index_shard, open_regular, read_member
+from glocal.data.input_file import numbered_lines
+from glocal.data.shards import Member, index_shard, read_member
 from glocal.errors import ConfigError, ImageError
 
-MAX_LINE = 4 << 20  # bytes; the largest landmark of GLDv2 has some ten thousand ids of 17
 MAX_LABEL = 1000  # characters
 MAX_JSON = 1 << 16  # bytes
 _GLDV2_ID = re.compile(r"[0-9a-f]{16}")
+_PATH, _ROOT = "data.path", "data.root"
 _CLEAN, _ALL = "landmark_id,images", "id,url,landmark_id"
 
 
@@ -63,13 +64,19 @@ def _photos_below(folder: str) -> Iterator[str]:
         stack.extend(e.path for e in reversed(entries) if e.is_dir(follow_symlinks=False))
 
 
-def csv_rows(path: Path, root: str) -> Iterator[Row]:
+def csv_rows(path: Path, root: str, hint: str | None = None) -> Iterator[Row]:
     """A CSV file whose first line names its columns: path, label and any others; an empty label is none.
+
+    Args:
+        path: the file.
+        root: the folder that its paths are relative to, and must not leave.
+        hint: what to do where there is no such file or photo; None for keys of a recipe.
 
     Raises:
         ConfigError: not such a file, with the line.
     """
-    reader = csv.DictReader((line for _, line in _lines(path)), strict=True)
+    lines = numbered_lines(path, max_bytes=None, hint=hint or _PATH)
+    reader = csv.DictReader((f"{line}\n" for _, line in lines), strict=True)
     try:
         columns = reader.fieldnames or ()
         if not {"path", "label"} <= set(columns):
@@ -79,7 +86,7 @@ def csv_rows(path: Path, root: str) -> Iterator[Row]:
             if None in row or None in row.values():
                 raise ConfigError(f"{path}, line {number}: {len(columns)} columns are needed → quote commas")
             label = _label(row["label"], path, number)
-            yield Row(_inside(root, row["path"], path, number), label, row)
+            yield Row(_inside(root, row["path"], path, number, hint or _ROOT), label, row)
     except csv.Error as error:
         # The inner reader's number: the outer one does not count the line that failed.
         raise ConfigError(f"{path}, line {reader.reader.line_num}: {error}") from error
@@ -91,7 +98,7 @@ def list_rows(path: Path, root: str) -> Iterator[Row]:
     Raises:
         ConfigError: not such a file, with the line.
     """
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path, max_bytes=None, hint=_PATH):
         words = line.strip().rsplit(maxsplit=1)
         if len(words) == 1:
             raise ConfigError(f'{path}, line {number}: write "path label", not "{words[0][:200]}"')
@@ -119,8 +126,7 @@ def gldv2_rows(path: Path, root: str) -> Iterator[Row]:
         ConfigError: not such a file, with the line.
     """
     header = ""
-    for number, line in _lines(path):
-        line = line.rstrip("\r\n")
+    for number, line in numbered_lines(path, max_bytes=None, hint=_PATH):
         if number == 1:
             header = line
             if header not in (_CLEAN, _ALL):
@@ -208,23 +214,9 @@ def _label(text: str, path: object, where: object) -> str | None:
     return text or None
 
 
-def _inside(root: str, name: str, path: Path, number: int) -> str:
+def _inside(root: str, name: str, path: Path, number: int, hint: str = _ROOT) -> str:
     """The full path of a photo that a list names."""
     full = os.path.normpath(os.path.join(root, name))
     if not name or "\0" in name or not full.startswith(root.rstrip("/") + "/"):
-        raise ConfigError(f'{path}, line {number}: "{name[:200]}" is not inside {root} → data.root')
+        raise ConfigError(f'{path}, line {number}: "{name[:200]}" is not inside {root} → {hint}')
     return full
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a UTF-8 text, each of bounded length."""
-    with open_regular(path) as file:
-        number = 0
-        while line := file.readline(MAX_LINE + 1):
-            number += 1
-            if len(line) > MAX_LINE:
-                raise ConfigError(f"{path}, line {number}: longer than {MAX_LINE >> 20} MiB")
-            try:
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise ConfigError(f"{path}, line {number}: not UTF-8 text ({error.reason}) → iconv -t utf-8") from error

@@ -7,7 +7,6 @@ must lie inside the file. Compressed archives are not read: a photo could not be
 from __future__ import annotations
 
 import os
-import stat
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from glocal.data.image import LIMITS, DecodeLimits
+from glocal.data.input_file import open_input
 from glocal.errors import ConfigError, ImageError
 
 MAX_MEMBERS = 20_000_000
@@ -39,29 +39,13 @@ class Member:
     size: int
 
 
-def open_regular(path: str | Path) -> BinaryIO:
-    """Open a regular file, also through a link that the user named, without blocking on a pipe.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error} → data.path") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ConfigError(f"cannot read {path}: it is no regular file → data.path")
-    return os.fdopen(descriptor, "rb")
-
-
 def index_shard(path: str | Path) -> Iterator[Member]:
     """The regular files of a tar, in its order; only headers are read.
 
     Raises:
         ConfigError: no tar, a damaged header, a link or device, or a member that leaves the file.
     """
-    with open_regular(path) as file:
+    with open_input(path, hint="data.path") as file:
         end = os.fstat(file.fileno()).st_size
         position, count = 0, 0
         extension: dict[str, str] = {}  # what a pax header or long name says of the next member
@@ -101,7 +85,7 @@ def read_member(path: str, offset: int, size: int, limits: DecodeLimits = LIMITS
     if size > limits.max_bytes:
         raise ImageError("too_large_file", f"{size / 2**20:,.0f} MiB; the limit is {limits.max_bytes / 2**20:,.0f} MiB")
     try:
-        with open_regular(path) as file:
+        with open_input(path, hint="data.path") as file:
             data = os.pread(file.fileno(), size, offset)
     except (ConfigError, OSError) as error:
         raise ImageError("unreadable", str(error)) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from glocal.errors import RetrievalError, StoreError
 from glocal.store.codec import EncodedLocal, decode_local, decode_vectors, encode_local, encode_vector
+from glocal.store.labels import FOLDER, LISTED, listed_label, move_label, num_labelled, replace_labels
 from glocal.store.lock import LOCK_NAME, WriterLock
 from glocal.store.rows import CatalogueRow, NewContent, RunSummary
 from glocal.store.schema import create_database, is_complete, open_database, sync_directory
@@ -163,7 +164,7 @@ class Collection:
 
     @property
     def labels(self) -> str | None:
-        """Where labels come from: "folder" (the name of a photo's folder), or None."""
+        """Where labels come from: "folder" (the name of a photo's folder), "listed" (`set_labels`), or None."""
         value = self._meta("labels")
         return None if value is None else value.decode()
 
@@ -173,7 +174,20 @@ class Collection:
 
     def label(self, name: str) -> str | None:
         """The label of a photo, by its name relative to the folder."""
-        return os.path.basename(os.path.dirname(name)) or None if self.labels == "folder" else None
+        source = self.labels
+        if source == LISTED:
+            return listed_label(self._db, os.fsencode(name))
+        return os.path.basename(os.path.dirname(name)) or None if source == FOLDER else None
+
+    def set_labels(self, label_of: Mapping[bytes, str]) -> None:
+        """Give photos their labels, by path relative to the folder; all other labels are forgotten."""
+        with self._writing():
+            replace_labels(self._db, label_of)
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('labels', ?)", (LISTED.encode(),))
+
+    def num_labelled(self) -> int:
+        """How many searchable files have a label."""
+        return num_labelled(self._db, self.labels)
 
     def version(self) -> int:
         """A number that changes when another process has committed (for caches)."""
@@ -343,6 +357,8 @@ class Collection:
             ).fetchone()
             if gone:
                 self._db.execute("DELETE FROM photos WHERE path = ?", gone)
+                if self.labels == LISTED:
+                    move_label(self._db, gone[0], row.path)
                 moved = True
         self._db.execute(
             "INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?)",

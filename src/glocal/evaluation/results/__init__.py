@@ -1,0 +1,1 @@
+"""Result files of any system, read into lists or features that are in the order of a benchmark."""

@@ -1,0 +1,1 @@
+"""A collection in the formats of other programs: hloc, FAISS, Parquet."""
