@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -74,6 +74,13 @@ def modes_of(options: VerificationOptions, local_dim: int) -> list[Mode]:
         Mode("official, TensorFlow", verify_tensorflow, tensorflow.order, 4 * local_dim, True),
         Mode("official, PyTorch *", verify_torch, torch.order, 4 * local_dim, True),
         Mode("fast", partial(verify_pair, options=options), ours.order, local_dim, False),
+        Mode(
+            "fast, 500 best",
+            partial(verify_pair, options=replace(options, max_features=500)),
+            ours.order,
+            local_dim,
+            False,
+        ),
         Mode("fast, signs (DELG*)", partial(verify_signs, options=options), ours.order, -(-local_dim // 8), False),
     ]
 

@@ -34,6 +34,8 @@ class VerificationOptions:
         inlier_weight: what log(1 + inliers) adds to the similarity of those.
         depth: how many candidates of a shortlist are verified.
         threads: pairs that are verified at the same time; the answer does not depend on it.
+        max_features: only so many of the best features of each photo are compared; None for all. Half of them take a
+            third of the time.
     """
 
     max_ratio: float = 0.8
@@ -42,6 +44,7 @@ class VerificationOptions:
     inlier_weight: float = 0.0
     depth: int = 100
     threads: int = 2
+    max_features: int | None = None
 
 
 DEFAULTS = VerificationOptions()
@@ -57,7 +60,8 @@ def verify_pair(query: LocalFeatures, target: LocalFeatures, options: Verificati
     Returns:
         Verification with query -> target homography; 0 inliers where no plausible model was found.
     """
-    matches = match_mutual(query.descriptors, target.descriptors, options.max_ratio)
+    most = options.max_features
+    matches = match_mutual(query.descriptors[:most], target.descriptors[:most], options.max_ratio)
     return verify_matches(query, target, matches, options)
 
 
