@@ -147,12 +147,14 @@ def _score_file(benchmark: Benchmark, options: argparse.Namespace) -> tuple[RunR
     ignored = unscored_ids(Path(options.data)) if benchmark.protocol == LANDMARKS and options.data else ()
     extra = distractors_of(options)
     added = None if extra is None else (extra[0], len(extra[1]))
-    return score_file(benchmark, file, names, plan_of(options), out, options.typed, ignored, added)
+    return score_file(
+        benchmark, file, names, plan_of(options), out, options.typed, ignored, added, not options.no_report
+    )
 
 
 def _tell(record: RunRecord, folder: Path, options: argparse.Namespace) -> None:
     """Print the reference's lines, groups, cost, and where the run is."""
-    from glocal.evaluation.printing import cost_line, group_lines, reference_lines  # noqa: PLC0415 - help must be instant
+    from glocal.evaluation.printing import cost_line, group_lines, published_line, reference_lines  # noqa: PLC0415 - help must be instant
 
     if options.json:
         print(json.dumps({"folder": str(folder), **json.loads(record.to_json())}))
@@ -160,7 +162,8 @@ def _tell(record: RunRecord, folder: Path, options: argparse.Namespace) -> None:
     if not options.quiet:
         for note in record.card.get("notes", []):
             print(f"note: {exits.printable(note)}", file=sys.stderr)
-    for line in (*reference_lines(record), *group_lines(record), cost_line(record)):
-        print(exits.printable(line))
+    for line in (*reference_lines(record), published_line(record), *group_lines(record), cost_line(record)):
+        if line and line.strip():
+            print(exits.printable(line))
     report = ", report.html" if (folder / "report.html").is_file() else ""
     print(f"saved {exits.printable(str(folder))}/  (metrics.json, ranks.npz, card.md{report})", file=sys.stderr)

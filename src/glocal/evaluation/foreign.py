@@ -15,9 +15,12 @@ from glocal.evaluation.evaluate import answers_from_lists, benchmark_card, machi
 from glocal.evaluation.features import Watcher
 from glocal.evaluation.methods import LOCAL_METHODS, SEARCH, Plan
 from glocal.evaluation.record import RunRecord
+from glocal.evaluation.report import FILE as REPORT
+from glocal.evaluation.report import BenchmarkPhotos, answered_queries, build_report
 from glocal.evaluation.results.reader import read_results
 from glocal.evaluation.results.types import Features
 from glocal.evaluation.run_folder import write_run
+from glocal.extract.pool import PIXELS_ONLY, WorkerPool
 
 
 def score_file(
@@ -29,6 +32,7 @@ def score_file(
     command: str = "",
     ignored: Collection[str] = (),
     distractors: tuple[str, int] | None = None,
+    report: bool = True,
 ) -> tuple[RunRecord, Path]:
     """Score a result file and save the run.
 
@@ -41,6 +45,7 @@ def score_file(
         command: what was typed.
         ignored: queries that the file may have and that are not scored, as a submission to Kaggle has them.
         distractors: name and number of photos that were added to the gallery after its own; None for none.
+        report: whether to write report.html, if the photos are there.
 
     Raises:
         ConfigError: the file is malformed, or its ids are not those of the benchmark.
@@ -71,6 +76,13 @@ def score_file(
         **machine_card("cpu", command),
     }
     record = record_of(benchmark, answers, card, {})
+    if report and benchmark.root is not None and (benchmark.root / benchmark.files[0]).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with WorkerPool(PIXELS_ONLY) as pool:
+            photos = BenchmarkPhotos(benchmark, pool)
+            build_report(
+                record, answered_queries(benchmark, answers, record, photos.asked), folder / REPORT, photos.finder()
+            )
     write_run(folder, record, benchmark, answers)
     return record, folder
 

@@ -6,8 +6,11 @@ import math
 
 import numpy as np
 
+from glocal.evaluation.datasets.published import SIZES
+from glocal.evaluation.methods import NONE
 from glocal.evaluation.protocol import CLASSIC, LANDMARKS, REVISITED, UKBENCH
 from glocal.evaluation.record import RunRecord
+from glocal.models.published import PUBLISHED
 
 
 def reference_lines(record: RunRecord) -> list[str]:
@@ -51,6 +54,27 @@ def group_lines(record: RunRecord) -> list[str]:
         cells = ", ".join(f"{setup} {_percent(record.mean_ap(setup, name))}" for setup in record.setups)
         lines.append(f"   {name:<{width}}  {len(ids):4} queries   {cells}")
     return lines
+
+
+def published_line(record: RunRecord) -> str | None:
+    """What the authors of the model reported on this benchmark, and the difference; None where that says nothing.
+
+    It is given for the whole benchmark, cropped queries, no distractors, and the global ranking or DELG's re-ranking.
+    """
+    card = record.card
+    name = str(card.get("benchmark", ""))
+    told = PUBLISHED.get(str(card.get("model")), {})
+    suffix = {NONE: "", "delg": "_verified"}.get(str(card.get("rerank")))
+    whole = name in SIZES and (card.get("gallery"), card.get("queries")) == SIZES[name] and not card.get("incomplete")
+    if suffix is None or not whole or not str(card.get("crop")).startswith("on") or _has_distractors(record):
+        return None
+    keys = [f"{name.rstrip('0123456789k')}_{setup}{suffix}" for setup in ("medium", "hard")]
+    if not all(key in told for key in keys):
+        return None
+    pairs = [(told[key], 100 * record.mean_ap(setup)) for key, setup in zip(keys, ("medium", "hard"), strict=True)]
+    numbers = " / ".join(f"{theirs:.2f}" for theirs, _ in pairs)
+    apart = " / ".join(f"{ours - theirs:+.2f}" for theirs, ours in pairs)
+    return f"   published (medium / hard, weights of the authors) {numbers} → Δ {apart}"
 
 
 def cost_line(record: RunRecord) -> str:
