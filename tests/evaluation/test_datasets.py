@@ -190,7 +190,7 @@ def test_distractors_are_those_that_the_list_names(tmp_path):
     found = distractors(tmp_path)
     assert (found.name, found.root, found.files) == ("revisitop1m", home, ("jpg/12/a.jpg", "jpg/b c.JPG"))
     assert distractors(home) == found
-    wanted = ("revisitop1m", (home / "jpg/12/a.jpg", home / "jpg/b c.JPG"))
+    wanted = ("revisitop1m", (str(home / "jpg/12/a.jpg"), str(home / "jpg/b c.JPG")))
     assert distractor_files("revisitop1m", tmp_path) == wanted
     assert distractor_files(str(home), None) == wanted
 
@@ -199,7 +199,7 @@ def test_any_folder_can_be_distractors(tmp_path):
     touch(tmp_path / "mine", "x/1.jpg", "0.png", "notes.txt")
     assert distractor_files(str(tmp_path / "mine"), None) == (
         "mine",
-        (tmp_path / "mine/0.png", tmp_path / "mine/x/1.jpg"),
+        (str(tmp_path / "mine/0.png"), str(tmp_path / "mine/x/1.jpg")),
     )
 
 

@@ -85,7 +85,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     return parse_plan(options.rerank, options.rerank_depth, False if options.keep_junk else None, options.seed)
 
 
-def distractors_of(options: argparse.Namespace) -> tuple[str, tuple[Path, ...]] | None:
+def distractors_of(options: argparse.Namespace) -> tuple[str, tuple[str, ...]] | None:
     """Name and files of what is added to the gallery; None for nothing.
 
     Raises:

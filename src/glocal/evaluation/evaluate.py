@@ -52,7 +52,7 @@ class EvaluationTask:
         benchmark: the questions and answers.
         model: name or place of the model.
         plan: re-ranking.
-        distractors: name and files of photos that are added to the gallery and are right for nobody; None for none.
+        distractors: name and paths of photos that are added to the gallery and are right for nobody; None for none.
         crop: describe only the box of a query, as the protocol wants it; False describes the whole photo.
         crop_rounding: one of `ROUNDINGS`.
         upright: describe queries only as they are, also where the model wants them turned.
@@ -69,7 +69,7 @@ class EvaluationTask:
     benchmark: Benchmark
     model: str = field(default_factory=default_model)
     plan: Plan = field(default_factory=Plan)
-    distractors: tuple[str, tuple[Path, ...]] | None = None
+    distractors: tuple[str, tuple[str, ...]] | None = None
     crop: bool = True
     crop_rounding: str = "round"
     upright: bool = False
@@ -266,7 +266,7 @@ def whole_box(corners: Corners, rounding: str) -> Box:
 
 
 def _query_items(task: EvaluationTask, root: Path, query: BenchmarkQuery, turns: int) -> list[Item]:
-    return [Item(query.id, root / query.file, task.box_of(query), turn) for turn in range(turns)]
+    return [Item(query.id, os.path.join(root, query.file), task.box_of(query), turn) for turn in range(turns)]
 
 
 def _check_files(task: EvaluationTask) -> int:
@@ -277,12 +277,12 @@ def _check_files(task: EvaluationTask) -> int:
     """
     benchmark = task.benchmark
     assert benchmark.root is not None
-    lists = [(benchmark.name, [benchmark.root / file for file in files_of(benchmark)])]
+    lists = [(benchmark.name, [os.path.join(benchmark.root, file) for file in files_of(benchmark)])]
     if task.distractors:
         lists.append((task.distractors[0], list(task.distractors[1])))
     absent = 0
     for name, files in lists:
-        missing = [file for file in files if not file.is_file()]
+        missing = [file for file in files if not os.path.isfile(file)]
         absent += len(missing)
         if missing and not task.allow_incomplete:
             raise NothingToDo(
@@ -305,7 +305,9 @@ def _describe_all(task: EvaluationTask, source: ModelSource, spec: ExtractorSpec
     root = benchmark.root
     assert root is not None
     turns = 1 if task.upright or task.plan.is_published else source.query_turns
-    gallery = [Item(name, root / file) for name, file in zip(benchmark.gallery, benchmark.files, strict=True)]
+    gallery = [
+        Item(name, os.path.join(root, file)) for name, file in zip(benchmark.gallery, benchmark.files, strict=True)
+    ]
     queries = [item for query in benchmark.queries for item in _query_items(task, root, query, turns)]
     work: list[tuple[str, Path, ExtractorSpec, list[Item], str]] = [
         ("gallery", place / "gallery", spec, gallery, f"Describing {benchmark.name}"),
@@ -313,7 +315,7 @@ def _describe_all(task: EvaluationTask, source: ModelSource, spec: ExtractorSpec
     ]
     if task.distractors:
         name, files = task.distractors
-        items = [Item(f"{i:07}/{file.name}", file) for i, file in enumerate(files)]
+        items = [Item(f"{i:07}/{os.path.basename(file)}", file) for i, file in enumerate(files)]
         kept = spec if task.plan.needs_local else replace(spec, local_dim=0, max_features=0)
         folder = task.features / name / f"{place.name}{'' if kept == spec else '-global'}"
         work.append((name, folder, kept, items, f"Describing {name}"))

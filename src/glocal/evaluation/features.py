@@ -36,13 +36,13 @@ class Item:
 
     Attributes:
         key: unique within the collection.
-        file: where the photo is.
+        file: path of the photo.
         box: x, y, width, height in whole pixels; None for the whole photo.
         turn: quarter turns counter-clockwise by which it is turned first.
     """
 
     key: str
-    file: Path
+    file: str
     box: Box | None = None
     turn: int = 0
 
@@ -126,7 +126,7 @@ def describe(
     """
     started = time.monotonic()
     report = DescribeReport()
-    known = {row.path: row for row in collection.catalogue("indexed")}
+    known = {row.path: (row.size, row.mtime_ns) for row in collection.catalogue("indexed")}
     work = [item for item in items if not _is_current(item, known.get(item.row_path))]
     if not work:
         return report
@@ -136,7 +136,7 @@ def describe(
     try:
         with pool() as reader:
             requests = (
-                Request(os.fsencode(item.file.absolute()), name, box=item.box, turn=item.turn)
+                Request(os.fsencode(os.path.abspath(item.file)), name, box=item.box, turn=item.turn)
                 for name, item in by_name.items()
             )
             outcomes = reader.run(requests)
@@ -161,14 +161,15 @@ def describe(
     return report
 
 
-def _is_current(item: Item, row: CatalogueRow | None) -> bool:
-    if row is None:
+def _is_current(item: Item, stored: tuple[int, int] | None) -> bool:
+    """Whether a file has the size and modification time with which it was described."""
+    if stored is None:
         return False
     try:
-        found = item.file.stat()
+        found = os.stat(item.file)
     except OSError:
         return False
-    return (found.st_size, found.st_mtime_ns) == (row.size, row.mtime_ns)
+    return (found.st_size, found.st_mtime_ns) == stored
 
 
 class _Writer:

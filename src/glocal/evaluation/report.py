@@ -52,12 +52,12 @@ class BenchmarkPhotos:
     Attributes:
         benchmark: whose photos.
         pool: what decodes them.
-        distractors: files of photos that were added to the gallery.
+        distractors: paths of photos that were added to the gallery.
     """
 
     benchmark: Benchmark
     pool: PhotoPool
-    distractors: Sequence[Path] = ()
+    distractors: Sequence[str] = ()
 
     def asked(self, query: BenchmarkQuery) -> Photo | None:
         """A whole query photo and its size; None where it cannot be read."""
@@ -66,10 +66,15 @@ class BenchmarkPhotos:
     def finder(self) -> Callable[[str], Pixels | None]:
         """What gives the pixels of a photo of the gallery by its name, or None where it cannot be read."""
         file_of = dict(zip(self.benchmark.gallery, self.benchmark.files, strict=True))
-        far = {distractor_name(number): file for number, file in enumerate(self.distractors)}
 
         def find(name: str) -> Pixels | None:
-            photo = self._read(self._below(file_of[name]) if name in file_of else far.get(name))
+            number = name.removeprefix(distractor_name(""))
+            if name in file_of:
+                photo = self._read(self._below(file_of[name]))
+            elif number.isdecimal() and int(number) < len(self.distractors):
+                photo = self._read(Path(self.distractors[int(number)]))
+            else:
+                photo = None
             return photo and photo[0]
 
         return find
@@ -206,7 +211,7 @@ def answer_of(benchmark: Benchmark, answers: Answers, number: int, setup: str, a
     return SetupAnswer(ap, tuple(entries), missed, np.sort(free[ranked]), len(right))
 
 
-def distractor_name(number: int) -> str:
+def distractor_name(number: int | str) -> str:
     """What a photo is called that is in no list of the benchmark."""
     return f"distractor {number}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,8 +79,8 @@ def distractors(root: Path) -> Distractors:
     return Distractors(DISTRACTORS, home, tuple(files))
 
 
-def distractor_files(name_or_folder: str, data_root: Path | None) -> tuple[str, tuple[Path, ...]]:
-    """Name and files of what is added to a gallery.
+def distractor_files(name_or_folder: str, data_root: Path | None) -> tuple[str, tuple[str, ...]]:
+    """Name of what is added to a gallery, and the paths of its photos.
 
     Args:
         name_or_folder: revisitop1m, of which every photo that the list names is meant; or any folder, of which every
@@ -92,12 +93,12 @@ def distractor_files(name_or_folder: str, data_root: Path | None) -> tuple[str, 
     folder = Path(name_or_folder)
     if (name_or_folder == DISTRACTORS and data_root is not None) or (folder / f"{DISTRACTORS}.txt").is_file():
         found = distractors(folder if data_root is None or name_or_folder != DISTRACTORS else data_root)
-        return found.name, tuple(found.root / file for file in found.files)
+        return found.name, tuple(os.path.join(found.root, file) for file in found.files)
     if name_or_folder == DISTRACTORS and not folder.is_dir():
         raise ConfigError(f"Where is {DISTRACTORS}? → --data DIR or GLOCAL_DATA, where DIR/{DISTRACTORS} is")
     if not folder.is_dir():
         raise ConfigError(f"No such folder: {name_or_folder[:200]} → {DISTRACTORS}, or a folder of pictures")
-    files = tuple(Path(row.source) for row in folder_rows(folder))
+    files = tuple(row.source for row in folder_rows(folder))
     if not files:
         raise ConfigError(f"{folder} has no pictures to add to the gallery → {DISTRACTORS}, or a folder of pictures")
     return folder.resolve().name, files
