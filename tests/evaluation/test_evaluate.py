@@ -137,6 +137,9 @@ def test_a_stopped_run_goes_on_where_it_was(task, monkeypatch):
     assert read[0] == ("Describing things", OBJECTS * VIEWS - 5, 5)
     read.clear()
     evaluate(replace(task, plan=parse_plan(["aqe"])), Counting())
+    monkeypatch.chdir(task.benchmark.root.parent)
+    here = replace(task.benchmark, root=Path(task.benchmark.root.name))
+    evaluate(replace(task, benchmark=here), Counting())
     assert read == []
 
 

@@ -295,7 +295,8 @@ def _check_files(task: EvaluationTask) -> int:
 
 def _place(task: EvaluationTask, spec: ExtractorSpec) -> Path:
     """Where the features of a benchmark's photos by a model are kept."""
-    root = hashlib.sha256(os.fsencode(str(task.benchmark.root))).hexdigest()[:8]
+    assert task.benchmark.root is not None
+    root = hashlib.sha256(os.fsencode(task.benchmark.root.resolve())).hexdigest()[:8]
     recipe = hashlib.sha256(spec.to_json().encode()).hexdigest()[:12]
     return task.features / f"{task.benchmark.name}-{root}" / f"{spec.model}-{recipe}"
 
