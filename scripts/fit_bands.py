@@ -1,6 +1,6 @@
 """Fit the probability of "the same object" and the bands' thresholds, and write them into the package.
 
-    python scripts/fit_bands.py ../shared/data/photos-train [--model NAME --max-ratio 0.95 --tolerance 0.035]
+    python scripts/fit_bands.py ../shared/data/photos-train [--model NAME --max-ratio 0.95 --tolerance 0.035] [--signs]
 
 Every photo of a labelled instance group of the training collection (at most four of each) is
 searched among all training photos; its 100 best candidates are verified as `glocal search` does it, without
@@ -8,6 +8,9 @@ query expansion. A candidate of the same group is right, any other is unrelated.
 of inliers is fitted on those pairs, as if every query had one right candidate among the hundred; the thresholds
 are the lowest that keep the number of unrelated hits per query within `WRONG_PER_QUERY`. The global similarity
 is left out on purpose: it would learn to tell the sources apart.
+
+A calibration holds for the form of local descriptors in which pairs were verified: `--signs` fits that of binary
+indexes, `MODEL.signs.bands.json`. Without it their hits are ordered, and not judged.
 
 In `SHARING_SOURCES` the photos of different groups do show the same things, so there only photos of other
 sources count as unrelated.
@@ -33,7 +36,8 @@ from glocal.extract.load import load
 from glocal.extract.turning import extract_turned
 from glocal.index.exact import ExactIndex, best_of
 from glocal.models.catalogue import find_model
-from glocal.rerank.geometric import DEFAULTS, GeometricReranker, VerificationOptions
+from glocal.rerank.binary import SignReranker, signs_of
+from glocal.rerank.geometric import DEFAULTS, GeometricReranker, InlierReranker, VerificationOptions
 from glocal.search import TURN_PENALTY
 from glocal.types import Descriptors, Extraction
 
@@ -115,7 +119,9 @@ def extract_all(items: list[tuple[str, bytes, bool]], model: str) -> Iterator[li
         yield from workers.map(extract, items, chunksize=16)
 
 
-def verify_pairs(photos: Path, model: str, verification: VerificationOptions, per_group: int) -> list[Pair]:
+def verify_pairs(
+    photos: Path, model: str, verification: VerificationOptions, per_group: int, signs: bool
+) -> list[Pair]:
     """Search a few photos of every labelled group among all, and verify the 100 best candidates of each."""
     photo_bytes: dict[str, bytes] = {}
     about: dict[str, dict[str, str]] = {}
@@ -127,7 +133,10 @@ def verify_pairs(photos: Path, model: str, verification: VerificationOptions, pe
     items = [(name, data, name in queries) for name, data in photo_bytes.items()]
     extractions = dict(zip(about, extract_all(items, model), strict=True))
     index = ExactIndex([Descriptors(tuple(about), np.stack([e[0].descriptor for e in extractions.values()]))])
-    reranker = GeometricReranker(lambda name: extractions[name][0].local, verification)
+    reranker: InlierReranker = GeometricReranker(lambda name: extractions[name][0].local, verification)
+    if signs:
+        packed = {name: signs_of(ways[0].local) for name, ways in extractions.items()}
+        reranker = SignReranker(packed.__getitem__, verification)
     pairs = []
     for done, name in enumerate(queries):
         ways = extractions[name]
@@ -156,16 +165,18 @@ def main() -> None:
     parser.add_argument("--max-ratio", type=float, default=DEFAULTS.max_ratio)
     parser.add_argument("--tolerance", type=float, default=DEFAULTS.tolerance)
     parser.add_argument("--per-group", type=int, default=4, help="photos of every group that are searched")
+    parser.add_argument("--signs", action="store_true", help="verify by the signs of local descriptors alone")
     parser.add_argument("--pairs", type=Path, help="keep the verified pairs in this file, or use those that it holds")
     options = parser.parse_args()
     verification = VerificationOptions(options.max_ratio, options.tolerance)
     if options.pairs and options.pairs.exists():
         pairs = [Pair(*row) for row in json.loads(options.pairs.read_text("utf-8"))]
     else:
-        pairs = verify_pairs(options.photos, options.model, verification, options.per_group)
+        pairs = verify_pairs(options.photos, options.model, verification, options.per_group, options.signs)
         if options.pairs:
             options.pairs.write_text(json.dumps([dataclasses.astuple(pair) for pair in pairs]), "utf-8")
-    write(options.model, [pair for pair in pairs if pair.same_group or not shares(pair)], verification)
+    kept = [pair for pair in pairs if pair.same_group or not shares(pair)]
+    write(options.model, kept, verification, options.signs)
 
 
 def shares(pair: Pair) -> bool:
@@ -202,8 +213,8 @@ def inlier_weight(pairs: list[Pair], least: int) -> float:
     return float(max(0.0, by_inliers) / by_similarity) if by_similarity > 0 else 0.0
 
 
-def write(model: str, all_pairs: list[Pair], verification: VerificationOptions) -> None:
-    """Fit and write `MODEL.bands.json`; print the strongest unrelated pairs, for eyes."""
+def write(model: str, all_pairs: list[Pair], verification: VerificationOptions, signs: bool) -> None:
+    """Fit and write `MODEL.bands.json`, or that of signs; print the strongest unrelated pairs, for eyes."""
     pairs = [pair for pair in all_pairs if pair.inliers]
     right = np.array([pair.same_group for pair in pairs])
     inliers = np.array([pair.inliers for pair in pairs])
@@ -236,11 +247,12 @@ def write(model: str, all_pairs: list[Pair], verification: VerificationOptions) 
             "inlier_weight": round(inlier_weight(all_pairs, least), 5),
         },
         "fitted_on": f"{num_queries} photos of labelled groups searched in the training collection, their 100 best "
-        f"candidates verified; {int(right.sum())} right, {int((~right).sum())} unrelated pairs with a plausible model",
+        f"candidates verified{' by signs alone' if signs else ''}; {int(right.sum())} right, {int((~right).sum())} "
+        "unrelated pairs with a plausible model",
         "wrong_per_query": WRONG_PER_QUERY,
         "measured_on_the_same_pairs": measured,
     }
-    file = WEIGHTS / f"{model}.bands.json"
+    file = WEIGHTS / f"{model}{'.signs' if signs else ''}.bands.json"
     file.write_text(json.dumps(table, indent=2) + "\n", "utf-8")
     print(file.read_text("utf-8"))
     for pair in sorted((pair for pair in pairs if not pair.same_group), key=lambda pair: -pair.inliers)[:20]:

@@ -13,7 +13,7 @@ from glocal.photo_index import Index
 from glocal.recognition import own_samples
 from glocal.rerank.voting import Verdict, VotingOptions, fit_threshold
 from glocal.store.collection import Collection
-from glocal.store.schema import DATABASE_NAME
+from glocal.store.schema import DATABASE_NAME, FORMAT
 from tests.conftest import save, texture
 from tests.fakes import FakeNetwork
 
@@ -204,8 +204,8 @@ def test_only_a_collection_with_a_list_has_the_table_and_all_have_one_format(lib
         return value
 
     tables, version = "SELECT COUNT(*) FROM sqlite_master WHERE name = 'labels'", "PRAGMA user_version"
-    assert (read(tables), read(version)) == (0, 1)
+    assert (read(tables), read(version)) == (0, FORMAT)
     with Collection.open(bare.directory) as older:  # as every collection made before there were lists
         assert (older.label("thing0/front.jpg"), older.num_labelled()) == (None, 0)
     bare.add(library / "photos", labels=listed(tmp_path, "path,label\nnameless.jpg,arch\n"))
-    assert (read(tables), read(version)) == (1, 1)
+    assert (read(tables), read(version)) == (1, FORMAT)

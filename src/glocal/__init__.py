@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from glocal.candidates import rerank
     from glocal.errors import ImageError, RetrievalError
     from glocal.extract.load import load
     from glocal.models.catalogue import create_model, list_models, register_model
@@ -37,6 +38,7 @@ _HOMES = {
     "list_models": "glocal.models.catalogue",
     "load": "glocal.extract.load",
     "register_model": "glocal.models.catalogue",
+    "rerank": "glocal.candidates",
     "verify_pair": "glocal.rerank.geometric",
 }
 
@@ -52,6 +54,7 @@ __all__ = [
     "list_models",
     "load",
     "register_model",
+    "rerank",
     "verify_pair",
 ]
 

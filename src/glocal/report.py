@@ -24,7 +24,7 @@ def report_of(result: SearchResult, index: Index, command: str) -> Report:
     warnings = list(result.warnings)
     for hit in result:
         try:
-            hits.append(_report_hit(hit, read_pixels(pool, hit.path, LONGEST_PX)))
+            hits.append(_report_hit(hit, hit.read_pixels(pool, LONGEST_PX)))
         except ImageError as error:
             warnings.append(f"{hit.name} cannot be shown: {error.detail}")
     return Report(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import overload
+from typing import cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +16,32 @@ from numpy.typing import NDArray
 from glocal.errors import ConfigError, ImageError, NothingToDo
 from glocal.extract.batching import ModelSource
 from glocal.extract.compatibility import check_place, check_spec
-from glocal.extract.pool import PIXELS_ONLY, Answer, PhotoPool, Request, WorkerPool
-from glocal.index.exact import ExactIndex, best_of, search_blocks
+from glocal.extract.pool import PIXELS_ONLY, Answer, PhotoPool, Request, WorkerPool, read_one
+from glocal.extract.remote import StagingPool
+from glocal.index.exact import best_of, search_blocks
+from glocal.index.nearest import Nearest
 from glocal.pictures.files import save_picture
 from glocal.pictures.matches import draw_matches
 from glocal.pictures.view import MatchView
 from glocal.rerank.bands import Band, Calibration, judge
+from glocal.rerank.binary import SignReranker
 from glocal.rerank.expansion import expand
-from glocal.rerank.geometric import DEFAULTS, GeometricReranker, VerificationOptions, verify_turns
+from glocal.rerank.geometric import (
+    DEFAULTS,
+    GeometricReranker,
+    InlierReranker,
+    Placed,
+    VerificationOptions,
+    verify_turns,
+)
 from glocal.store.collection import Collection
+from glocal.store.contract import FeatureStore, NearestSearch
+from glocal.store.rows import LocalForm, SignFeatures
 from glocal.types import Box, Descriptors, ExtractorSpec, Hit, LocalFeatures, Pixels, Shortlist, Verification
 
 Vectors = NDArray[np.float32]
+Read = dict[str, Placed]
+"""The local features of candidates that were read for a search, by id."""
 
 RERANKERS = ("geometric", "none")
 MIN_FEATURES = 10
@@ -39,7 +53,7 @@ On sources of photos that a network was not trained on it keeps four fifths of w
 a third of a point of mAP on the others instead of a whole one.
 """
 MAX_CACHED_BYTES = 256 << 20
-"""Up to this size the global descriptors stay in memory between two searches."""
+"""Up to this size the global descriptors that are compared one by one stay in memory between two searches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +80,7 @@ class Match:
     Attributes:
         rank: position, from 1.
         id: BLAKE2b-128 of the picture, 32 hexadecimal digits.
-        path: its file.
+        path: its file; only the name where it lies in an object store.
         name: the same relative to the collection's folder.
         label: name of the object, where the collection was indexed with labels; else None.
         copies: names of exact copies.
@@ -78,6 +92,7 @@ class Match:
         verification: the geometry; None where it was not verified.
         view: where the two photos agree; None where it was not verified.
         query: what was asked.
+        store_url: the folder where it lies, if that is one of an object store; else None.
     """
 
     rank: int
@@ -93,6 +108,7 @@ class Match:
     verification: Verification | None
     view: MatchView | None
     query: Query = field(repr=False)
+    store_url: str | None = None
 
     @property
     def inliers(self) -> int:
@@ -103,6 +119,18 @@ class Match:
     def target_quad(self) -> NDArray[np.float64] | None:
         """(4, 2) corners of the matched area in this photo's pixels, or None."""
         return self.verification.target_quad if self.verification else None
+
+    def read_pixels(self, pool: PhotoPool, longest: int = 1600) -> Pixels:
+        """Decode this photo in a worker, wherever it lies; see the function `read_pixels`.
+
+        Raises:
+            ImageError: it cannot be read any more.
+        """
+        if self.store_url is None:
+            return read_pixels(pool, self.path, longest)
+        url = os.fsencode(self.store_url)
+        request = Request(os.path.join(url, os.fsencode(self.name)), want="pixels", longest=longest, root=url)
+        return read_one(StagingPool(pool), request).arrays["pixels"]
 
     def plot(self, file: str | os.PathLike[str]) -> Path:
         """Draw the match lines between the query and this photo.
@@ -123,7 +151,7 @@ class Match:
                 '→ search with rerank="geometric" and a model that has local features'
             )
         with WorkerPool(PIXELS_ONLY) as pool:
-            query, target = (read_pixels(pool, path) for path in (self.query.path, self.path))
+            query, target = read_pixels(pool, self.query.path), self.read_pixels(pool)
         save_picture(draw_matches(query, target, self.view), Path(file))
         return Path(file)
 
@@ -212,7 +240,7 @@ class Searcher:
 
     def __init__(
         self,
-        collection: Collection,
+        collection: FeatureStore,
         options: VerificationOptions | None = None,
         model: ModelSource | None = None,
     ) -> None:
@@ -220,16 +248,20 @@ class Searcher:
 
         Args:
             collection: what is searched.
-            options: how candidates are verified; None takes what the model's calibration was measured with.
+            options: how candidates are verified; None takes what the model's calibration was measured with. That of a
+                binary collection is one of signs; without one, candidates are compared as the model's others are, and
+                hits are not judged.
             model: what describes the queries; None takes the model that the collection names.
         """
         self._collection = collection
         self._model = model or ModelSource(collection.model_source)
         self._verifies = collection.spec.local_dim > 0
-        self._calibration = _calibration_of(collection.spec)
-        self._options = options or (self._calibration.verification if self._calibration else DEFAULTS)
+        self._calibration = _calibration_of(collection.spec, collection.local_form)
+        nearest = self._calibration or _calibration_of(collection.spec)
+        self._asked = options
+        self._options = options or (nearest.verification if nearest else DEFAULTS)
         self._pool: PhotoPool | None = None
-        self._cached: tuple[int, ExactIndex] | None = None
+        self._nearest = Nearest(collection) if isinstance(collection, Collection) else None
 
     def close(self) -> None:
         """End the worker process."""
@@ -299,17 +331,16 @@ class Searcher:
         local = [_shift(way.local, answer) for way in ways]
         described = time.perf_counter()
         with self._collection.snapshot():
-            num_searched = self._collection.counts()["contents"]
+            num_searched = self._num_searched()
             if not num_searched:
                 raise NothingToDo(f"The index in {self._collection.directory} is empty. → glocal index PHOTOS")
             length = max(topk, self._options.depth)
             shortlist = self._shortlist(vectors, length)
             found = time.perf_counter()
-            features: dict[str, LocalFeatures] = {}
-            reranker = self._reranker(features)
-            hits = reranker.order(shortlist, {})
+            features: Read = {}
+            hits = self._reranker(features).order(shortlist, {})
             if rerank == "geometric" and self._verifies and len(local[0]) >= MIN_FEATURES:
-                hits = self._rerank(vectors, local, shortlist, reranker)
+                hits = self._rerank(vectors, local, shortlist, features)
             query = Query(path, answer.size, answer.box, len(local[0]))
             matches = tuple(self._match(hit, query, local, features) for hit in hits[:topk])
         timing = {
@@ -321,12 +352,12 @@ class Searcher:
         return SearchResult(query, matches, num_searched, self._warnings(query, box), timing, judged)
 
     def explain(self, first: str | os.PathLike[str], second: str | os.PathLike[str]) -> PairReport:
-        """Compare two photo files.
+        """Compare two photo files, by their local descriptors as they are, whatever form the collection keeps.
 
         Raises:
             ImageError: one of them cannot be read.
         """
-        return compare_photos(self.pool, Path(first), Path(second), self._options, self._model.query_turns)
+        return compare_photos(self.pool, Path(first), Path(second), self._asked, self._model.query_turns)
 
     def size_of(self, photo: Path) -> tuple[int, int]:
         """(W, H) of an upright photo in pixels.
@@ -346,49 +377,51 @@ class Searcher:
     def _shortlist(self, vectors: Vectors, k: int) -> Shortlist:
         """The k most similar photos to a query's (T, D) descriptors, one for each way it is turned."""
         queries = Descriptors(tuple(f"query {turn}" for turn in range(len(vectors))), vectors)
-        self._refresh()
-        if self._cached is None:
+        if isinstance(self._collection, NearestSearch):
+            return best_of(self._collection.nearest(queries, k), k, TURN_PENALTY)
+        if self._nearest is None:
             return best_of(search_blocks(self._collection.descriptors(), queries, k), k, TURN_PENALTY)
-        return best_of(self._cached[1].search(queries, k), k, TURN_PENALTY)
+        self._nearest.refresh(MAX_CACHED_BYTES)
+        return best_of(self._nearest.search(queries, k), k, TURN_PENALTY)
 
     def _load(self) -> None:
-        with self._collection.snapshot():
-            self._refresh()
+        if self._nearest is not None:
+            with self._collection.snapshot():
+                self._nearest.refresh(MAX_CACHED_BYTES)
 
-    def _refresh(self) -> None:
-        """Hold the descriptors of a small collection in memory, as they were committed last."""
-        version = self._collection.version()
-        if self._cached is not None and self._cached[0] == version:
-            return
-        size = self._collection.counts()["contents"] * self._collection.spec.dim * 4
-        fits = size <= MAX_CACHED_BYTES
-        self._cached = (version, ExactIndex(self._collection.descriptors())) if fits else None
+    def _num_searched(self) -> int:
+        return self._collection.counts()["contents"] if self._nearest is None else self._nearest.count()
 
-    def _reranker(self, features: dict[str, LocalFeatures]) -> GeometricReranker:
-        """Verifies as this searcher does, and keeps the features that it read."""
+    def _reranker(self, features: Read) -> InlierReranker:
+        """Verifies as this searcher does, candidates whose features were read."""
+        if self._collection.local_form == LocalForm.BINARY:
+            return SignReranker(cast("Callable[[str], SignFeatures]", features.__getitem__), self._options)
+        return GeometricReranker(cast("Callable[[str], LocalFeatures]", features.__getitem__), self._options)
 
-        def features_of(name: str) -> LocalFeatures:
-            features[name] = self._collection.local_features(name)
-            return features[name]
-
-        return GeometricReranker(features_of, self._options)
+    def _read(self, names: Sequence[str]) -> Sequence[Placed]:
+        """The local features of candidates, in the form in which they are compared fastest."""
+        if self._collection.local_form == LocalForm.BINARY:
+            return self._collection.sign_features_many(names)
+        return self._collection.local_features_many(names)
 
     def _rerank(
-        self,
-        vectors: Vectors,
-        local: Sequence[LocalFeatures],
-        shortlist: Shortlist,
-        reranker: GeometricReranker,
+        self, vectors: Vectors, local: Sequence[LocalFeatures], shortlist: Shortlist, features: Read
     ) -> list[Hit]:
         """Verify half of the depth, search again with what was found for sure, verify the other half."""
+        reranker = self._reranker(features)
+
+        def verify(names: Sequence[str]) -> dict[str, Verification]:
+            features.update(zip(names, self._read(names), strict=True))
+            return reranker.verify(local, names)
+
         depth = self._options.depth
-        verified = reranker.verify(local, shortlist.ids[: depth // 2])
+        verified = verify(shortlist.ids[: depth // 2])
         sure = [hit.id for hit in reranker.order(shortlist, verified) if self._band(hit) == Band.SAME]
         if sure:
             wider = self._shortlist(self._expand(vectors, sure, verified), len(shortlist.ids))
             shortlist = _with(wider, shortlist, verified)
         fresh = [name for name in shortlist.ids if name not in verified][: depth - len(verified)]
-        return reranker.order(shortlist, verified | reranker.verify(local, fresh))
+        return reranker.order(shortlist, verified | verify(fresh))
 
     def _expand(self, vectors: Vectors, sure: Sequence[str], verified: Mapping[str, Verification]) -> Vectors:
         """Each of the query's (T, D) descriptors with those of the hits that it was surely found in, turned so."""
@@ -401,15 +434,14 @@ class Searcher:
     def _band(self, hit: Hit) -> Band:
         return judge(self._calibration, hit)[1]
 
-    def _match(
-        self, hit: Hit, query: Query, local: Sequence[LocalFeatures], features: dict[str, LocalFeatures]
-    ) -> Match:
+    def _match(self, hit: Hit, query: Query, local: Sequence[LocalFeatures], features: Read) -> Match:
         names = [os.fsdecode(path) for path in self._collection.paths(hit.id)]
         probability, band = judge(self._calibration, hit)
         return Match(
             rank=hit.rank,
             id=hit.id,
             path=(self._collection.root or Path()) / names[0],
+            store_url=self._collection.url,
             name=names[0],
             label=self._collection.label(names[0]),
             copies=tuple(names[1:]),
@@ -428,7 +460,11 @@ class Searcher:
         if not self._verifies:
             warnings.append(f"{model} has no local features: hits are ordered by similarity, nothing is verified")
         elif self._calibration is None:
-            warnings.append(f"{model} has no calibration: hits are ordered, but not judged")
+            form = self._collection.local_form
+            what = f"{model} has no calibration" + (" for binary local features" if form == LocalForm.BINARY else "")
+            warnings.append(f"{what}: hits are ordered, but not judged")
+        if self._nearest is not None and self._nearest.warning is not None:
+            warnings.append(self._nearest.warning)
         if self._verifies and query.num_features < MIN_FEATURES:
             warnings.append(
                 f"{query.path.name} has almost no detail ({query.num_features} local features): a plain or "
@@ -464,8 +500,10 @@ def _describe_photo(pool: PhotoPool, path: Path, turns: int = 1, box: Box | None
     return _read_photo(pool, path, [Request(b"", box=box, turn=turn) for turn in range(turns)])
 
 
-def _calibration_of(spec: ExtractorSpec) -> Calibration | None:
-    return Calibration.load(spec.model, spec.weights) if spec.local_dim else None
+def _calibration_of(spec: ExtractorSpec, form: LocalForm = LocalForm.INT8) -> Calibration | None:
+    """What was measured for a model with local features in some form; int8 and float count as one."""
+    name = f"{spec.model}.signs" if form == LocalForm.BINARY else spec.model
+    return Calibration.load(name, spec.weights) if spec.local_dim else None
 
 
 def compare_photos(
@@ -504,9 +542,7 @@ def _with(wider: Shortlist, first: Shortlist, verified: Mapping[str, Verificatio
     return Shortlist(wider.query_id, wider.ids + tuple(first.ids[i] for i in lost), similarities)
 
 
-def view_of(
-    query: Sequence[LocalFeatures], target: LocalFeatures, verification: Verification, box: Box | None
-) -> MatchView:
+def view_of(query: Sequence[LocalFeatures], target: Placed, verification: Verification, box: Box | None) -> MatchView:
     """Where a query, with one set of features for each way it was turned, and a verified candidate agree."""
     turned = query[verification.turn]
     return MatchView(

@@ -14,8 +14,8 @@ SOURCE = Path(glocal.__file__).parent
 # A layer imports only from layers below it (further down in this list) or from itself.
 LAYERS = [
     {"cli", "web", "__main__"},
-    {"report", "evaluation", "export", "finetune"},
-    {"photo_index"},
+    {"report", "evaluation", "export", "finetune", "candidates"},
+    {"photo_index", "planning"},
     {"recognition"},
     {"search"},
     {"progress"},

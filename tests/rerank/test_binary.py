@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,9 +8,11 @@ from hypothesis import strategies as st
 from glocal.errors import ShapeError
 from glocal.ops.homography import transfer
 from glocal.ops.matching import match_mutual
-from glocal.rerank.binary import hamming_distances, match_signs, pack_signs, verify_signs
-from glocal.rerank.geometric import VerificationOptions, verify_matches, verify_pair
-from glocal.types import LocalFeatures
+from glocal.protocols import Reranker
+from glocal.rerank.binary import SignReranker, hamming_distances, match_signs, pack_signs, signs_of, verify_signs
+from glocal.rerank.geometric import GeometricReranker, VerificationOptions, verify_matches, verify_pair
+from glocal.store.rows import SignFeatures
+from glocal.types import LocalFeatures, Shortlist
 
 SEEDS = st.integers(0, 2**31)
 FEW = st.integers(1, 40)
@@ -29,6 +33,11 @@ def clustered_bits(seed, count, num_bytes):
 def signs(bits):
     """The same rows as floats, +1 and -1."""
     return np.where(np.unpackbits(bits, axis=1), 1, -1).astype(np.float32)
+
+
+def plus_minus(local):
+    """Descriptors of ±1 / sqrt(d)."""
+    return signs(pack_signs(local.descriptors)) / np.float32(np.sqrt(local.descriptors.shape[1]))
 
 
 def naive_hamming(a, b):
@@ -189,3 +198,54 @@ def test_verifying_given_matches_is_what_the_fast_mode_does_with_its_own():
     assert whole.inliers == parts.inliers > 100
     assert np.array_equal(whole.mask, parts.mask)
     assert np.array_equal(whole.homography, parts.homography)
+
+
+def test_packed_signs_verify_as_the_descriptors_they_came_from():
+    query = features(1)
+    target = seen_from_aside(query, 2)
+    wanted = verify_signs(query, target)
+    for one, other in ((signs_of(query), target), (query, signs_of(target)), (signs_of(query), signs_of(target))):
+        found = verify_signs(one, other)
+        assert np.array_equal(found.matches, wanted.matches)
+        assert np.array_equal(found.mask, wanted.mask)
+        assert found.inliers > 100
+    assert signs_of(signs_of(query)).bits.tobytes() == pack_signs(query.descriptors).tobytes()
+
+
+def test_only_the_best_features_are_compared_if_so_asked():
+    query = features(1)
+    target = seen_from_aside(query, 2)
+    found = verify_signs(query, target, VerificationOptions(max_features=60))
+    assert found.matches.max() < 60
+    assert 0 < found.inliers < verify_signs(query, target).inliers
+
+
+def test_places_and_bits_of_different_number_are_refused():
+    with pytest.raises(ShapeError, match=r"instead of .N, 2., uint8"):
+        SignFeatures("x", (5, 5), np.zeros((3, 2), np.float32), random_bits(0, 4, 2))
+    with pytest.raises(ShapeError, match="bits int8"):
+        SignFeatures("x", (5, 5), np.zeros((4, 2), np.float32), random_bits(0, 4, 2).view(np.int8))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_reranker_orders_by_the_inliers_of_signs_and_turns_the_query(packed):
+    query, other = features(1), features(30)
+    strong, weak = seen_from_aside(query, 2, 150), seen_from_aside(query, 3, 60)
+    targets = {"weak": weak, "none": features(50), "strong": strong, "late": strong}
+    kept = {name: signs_of(each) for name, each in targets.items()} if packed else targets
+    shortlist = Shortlist("q", tuple(targets), np.array([0.9, 0.8, 0.7, 0.1], np.float32))
+    reranker = SignReranker(kept.__getitem__, VerificationOptions(depth=3))
+    assert isinstance(reranker, Reranker)
+    hits = reranker.rerank([other, query, other], shortlist)
+    assert [hit.id for hit in hits] == ["strong", "weak", "none", "late"]
+    assert hits[-1].verification is None
+    for hit in hits[:2]:
+        alone = verify_signs(query, targets[hit.id])
+        assert (hit.verification.inliers, hit.verification.turn) == (alone.inliers, 1)
+        assert np.array_equal(hit.verification.homography, alone.homography)
+    # Signs of floats and ±1 as floats are one and the same thing.
+    flat = {name: dataclasses.replace(each, descriptors=plus_minus(each)) for name, each in targets.items()}
+    ways = [dataclasses.replace(each, descriptors=plus_minus(each)) for each in (other, query, other)]
+    by_floats = GeometricReranker(flat.__getitem__, VerificationOptions(depth=3)).rerank(ways, shortlist)
+    assert [hit.id for hit in by_floats] == [hit.id for hit in hits]
+    assert abs(by_floats[0].verification.inliers - hits[0].verification.inliers) <= 3

@@ -2,6 +2,8 @@
 
 Unchanged files are not read again; moved or renamed ones are recognised by their content; those that are
 gone are hidden. Ctrl-C is safe: what is saved stays, and the same command continues.
+
+Whole indexes: glocal index merge|split|export|import|relocate ... (glocal index merge --help)
 """
 
 from __future__ import annotations
@@ -16,22 +18,23 @@ from collections import Counter
 from pathlib import Path
 
 from glocal.cli import exits
-from glocal.cli.places import place_for, remember
+from glocal.cli.nearest import keep_nearest
+from glocal.cli.places import STORE_HELP, place_for, remember, server_place
 from glocal.cli.signals import Interruption
 from glocal.data.formats import LOOKED_FOR, heif_decoder_installed, is_picture_name
 from glocal.data.image import LIMITS
+from glocal.data.remote import is_url
 from glocal.errors import ConfigError, DiskFull, NothingToDo
 from glocal.extract.run import IndexOptions, IndexReport, Listener
 from glocal.models.catalogue import default_model
-from glocal.photo_index import Index
+from glocal.photo_index import ENGINES, Index
+from glocal.planning import most_bytes_per_photo
 from glocal.progress import BarListener, JsonListener, per_second, thousands
+from glocal.store.collection import Collection
+from glocal.store.open import Place
+from glocal.store.rows import LocalForm
 from glocal.store.scan import Changes, FolderScan
-from glocal.types import ExtractorSpec
 
-BYTES_PER_KEYPOINT = 16
-"""Stored beside a local descriptor of one byte per number: x, y, scale, score; `benchmarks/photos.py` measures it."""
-BYTES_PER_ROW = 1000
-"""A photo's names, size and hash, and the database's own."""
 DEVICE_HELP = "where a network runs: auto, cpu, cuda, cuda:1, mps (default: %(default)s)"
 
 
@@ -39,8 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     defaults = IndexOptions()
     add = parser.add_argument
-    add("photos", help="the folder of photos")
+    add("photos", help="the folder of photos; or the URL of one in an object store, s3://bucket/prefix: docs/scale.md")
     add("--index", metavar="DIR", help="where the index goes (default: .glocal in the folder)")
+    add("--store", metavar="URL", help=STORE_HELP)
     add(
         "--model",
         metavar="NAME|DIR",
@@ -51,6 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels",
         metavar="folder|FILE.csv",
         help="names for `glocal recognize`: that of a photo's folder, or columns path and label of a CSV file",
+    )
+    add(
+        "--local",
+        choices=tuple(LocalForm),
+        help="how a new index keeps local descriptors: float16 takes twice the bytes of int8; binary an eighth, and "
+        "its hits are ordered but not judged (default: int8, or that of the index)",
     )
     add("--device", default="auto", metavar="D", help=DEVICE_HELP)
     add(
@@ -65,6 +75,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=defaults.workers,
         metavar="N",
         help="processes that read photos (default: %(default)s)",
+    )
+    add(
+        "--engine",
+        choices=ENGINES,
+        default="local",
+        help="describe photos on this computer, or on the nodes of a Ray cluster: docs/scale.md (default: %(default)s)",
+    )
+    add(
+        "--address",
+        metavar="HOST:PORT",
+        help="head of the Ray cluster, or auto (default: a Ray of this computer alone)",
     )
     add(
         "--timeout",
@@ -84,8 +105,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Index a folder; returns the exit code."""
-    photos = Path(options.photos)
-    _check_folder(photos)
+    photos = options.photos if is_url(options.photos) else Path(options.photos)
+    if isinstance(photos, Path):
+        _check_folder(photos)
     if options.workers < 1 or options.timeout <= 0 or options.max_megapixels <= 0:
         raise ConfigError("--workers, --timeout and --max-megapixels must be positive")
     how = IndexOptions(
@@ -95,24 +117,38 @@ def run(options: argparse.Namespace) -> int:
         retry_rejected=options.retry_skipped,
         prune=options.prune,
     )
-    directory = Path(options.index) if options.index else place_for(photos)
+    place = server_place(options.store, options.index) if options.store else Path(options.index or place_for(photos))
     quiet = options.quiet or options.progress == "none"
     talk = _Talk(quiet)
-    if not options.index and directory.parent != photos:
-        talk.say(f"{photos} is read-only: its index goes to {directory}")
+    if isinstance(place, Path) and not options.index and place.parent != photos:
+        why = "is read-only" if isinstance(photos, Path) else "is in a store"
+        talk.say(f"{exits.printable(str(photos))} {why}: its index goes to {place}")
     talk.say(f"Looking at {exits.printable(str(photos))} …")
-    with _open(directory, options, photos) as index:
+    with _open(place, options, photos) as index:
         listener = JsonListener() if options.progress == "json" else _Narrator(talk, index)
         try:
             with Interruption() as interruption:
-                report = index.add(photos, options.labels, options=how, listener=_Stopper(listener, interruption))
+                report = index.add(
+                    photos,
+                    options.labels,
+                    options=how,
+                    listener=_Stopper(listener, interruption),
+                    engine=options.engine,
+                    address=options.address,
+                    nearest=False,  # it is told of below
+                )
         except NothingToDo as error:
             raise NothingToDo(_nothing(photos)) from error
         finally:
             if isinstance(listener, _Narrator):
                 listener.bar.finish()
-        remember(directory)
+        if isinstance(place, Path):
+            remember(place)
         _conclude(talk, report, index, photos, options.labels is not None)
+        if not report.stopped and isinstance(index.collection, Collection):
+            stopped = keep_nearest(index.collection, talk.say, bar=options.progress == "bar" and not quiet)
+            if stopped is not None:
+                return stopped
     if report.stopped:
         return interruption.exit_code
     return exits.PARTIAL if options.strict and report.skipped else exits.DONE
@@ -162,17 +198,20 @@ class _Narrator(Listener):
             self.bar.scanned(scan, changes, report)
 
     def _forecast(self, todo: int) -> None:
-        directory = self._index.directory
-        needed = todo * bytes_per_photo(self._index.collection.spec)
-        free = shutil.disk_usage(directory).free
+        place = self._index.place
+        needed = todo * most_bytes_per_photo(self._index.collection.spec, self._index.collection.local_form)
+        if not isinstance(place, Path):  # nobody tells how much room a server has
+            self._talk.say(f"Model: {self._described()}.   Space: up to {human_bytes(needed)} in {place}.")
+            return
+        free = shutil.disk_usage(place).free
         if needed > free:
             raise DiskFull(
-                f"This may need about {human_bytes(needed)} in {directory}, {human_bytes(free)} are free. "
+                f"This may need about {human_bytes(needed)} in {place}, {human_bytes(free)} are free. "
                 "→ free some space, or --index /bigdisk/x"
             )
         self._talk.say(
             f"Model: {self._described()}.   Space: up to {human_bytes(needed)} in "
-            f"{exits.printable(str(directory))} (free: {human_bytes(free)}).   Ctrl-C is safe."
+            f"{exits.printable(str(place))} (free: {human_bytes(free)}).   Ctrl-C is safe."
         )
 
     def _described(self) -> str:
@@ -197,26 +236,23 @@ class _Stopper(Listener):
         return self._interruption.received is not None
 
 
-def _open(directory: Path, options: argparse.Namespace, photos: Path) -> Index:
-    if directory.exists() and not directory.is_dir():
-        raise ConfigError(f"--index {directory} is a file. → name a folder")
-    if not Index.exists(directory) and not _has_pictures(photos):
+def _open(place: Place, options: argparse.Namespace, photos: Path | str) -> Index:
+    if isinstance(place, Path) and place.exists() and not place.is_dir():
+        raise ConfigError(f"--index {place} is a file. → name a folder")
+    if not Index.exists(place) and isinstance(photos, Path) and not _has_pictures(photos):
         raise NothingToDo(_nothing(photos))  # an empty result is never written as success
     size = options.batch_size
     batch_size = size if size == "auto" or not size.isdecimal() else int(size)
-    return Index.open_or_create(directory, options.model, options.device, batch_size)
+    return Index.open_or_create(place, options.model, options.device, batch_size, options.local)
 
 
-def bytes_per_photo(spec: ExtractorSpec) -> int:
-    """What one photo takes at most in the index, for the forecast."""
-    return BYTES_PER_ROW + spec.dim * 4 + spec.max_features * (spec.local_dim + BYTES_PER_KEYPOINT)
-
-
-def _conclude(talk: _Talk, report: IndexReport, index: Index, photos: Path, named: bool) -> None:
+def _conclude(talk: _Talk, report: IndexReport, index: Index, photos: Path | str, named: bool) -> None:
     shown = exits.printable(str(photos))
-    elsewhere = index.directory != place_for(photos)
-    place = exits.printable(str(index.directory)) if elsewhere else shown  # what info and search take
-    again = f"{shown} --index {place}" if elsewhere else shown
+    option = "--index" if isinstance(index.place, Path) else "--store"
+    elsewhere = isinstance(photos, str) or index.place != place_for(photos)
+    where = exits.printable(str(index.place)) if elsewhere else shown  # what search takes
+    place = f"--store {where}" if option == "--store" else where  # what info takes
+    again = f"{shown} {option} {where}" if elsewhere else shown
     if report.stopped:
         safe = report.indexed + report.skipped
         talk.say(
@@ -259,7 +295,7 @@ def _conclude(talk: _Talk, report: IndexReport, index: Index, photos: Path, name
         count = index.collection.num_labelled()
         talk.say(f"  {thousands(count)} of {thousands(report.indexed)} have a label")
         verb = "recognize" if count else verb
-    talk.say(f"Try:  glocal {verb} PICTURE --index {place}")
+    talk.say(f"Try:  glocal {verb} PICTURE {option} {where}")
 
 
 def human_bytes(count: float) -> str:
@@ -296,7 +332,9 @@ def _has_pictures(folder: Path) -> bool:
     return any(is_picture_name(os.fsencode(name)) for _, _, names in os.walk(folder) for name in names)
 
 
-def _nothing(photos: Path) -> str:
+def _nothing(photos: Path | str) -> str:
+    if isinstance(photos, str):
+        return f"Nothing to index: {photos} has no pictures. I looked for {LOOKED_FOR}."
     full = [folder for folder in _similar_folders(photos) if any(map(is_picture_name, os.listdir(os.fsencode(folder))))]
     hint = f" Did you mean {full[0]}?" if full else ""
     return f"Nothing to index: {photos} has no pictures. I looked for {LOOKED_FOR}.{hint}"

@@ -24,6 +24,8 @@ VERBS = {
     "search": "find the photos that show what a photo shows",
     "explain": "compare two photos: matches, verdict, picture of the match lines",
     "recognize": "say what a photo shows, by the labels of the photos that show the same",
+    "rerank": "verify and order somebody else's candidates for a photo",
+    "plan": "what indexing a folder would take: disk, memory, hours, and what is cheaper",
     "info": "what an index holds: counts, model, bytes, skipped files",
     "demo": "render a small photo collection, index it, search it, write a report",
     "train": "train a network from photos with labels, as a recipe says",
@@ -36,6 +38,9 @@ VERBS = {
     "models": "the models that can describe photos",
     "doctor": "check that this installation works",
 }
+
+# Verb -> words that, before another one, make it something else than a folder: these go to another module.
+_ACTIONS = {"index": ({"merge", "split", "export", "import", "relocate"}, "collections")}
 
 _USAGE = """\
 usage: glocal VERB ...
@@ -79,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exits.DONE
     if words[0] not in VERBS:
         return _complain(f'Unknown verb "{words[0]}".{exits.near(words[0], VERBS)} → glocal --help', exits.USAGE)
-    verb = importlib.import_module(f"glocal.cli.{words[0]}")
+    verb = importlib.import_module(f"glocal.cli.{_module_of(words)}")
     parser = argparse.ArgumentParser(
         prog=f"glocal {words[0]}",
         description=verb.__doc__,
@@ -109,6 +114,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         return _crash(error)
+
+
+def _module_of(words: Sequence[str]) -> str:
+    actions, module = _ACTIONS.get(words[0], ((), ""))
+    follows = len(words) > 2 and (words[2] in ("-h", "--help") or not words[2].startswith("-"))
+    return module if follows and words[1] in actions else words[0]
 
 
 def _complain(message: str, code: int) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 from glocal.cli import exits
 from glocal.cli.index import DEVICE_HELP
-from glocal.cli.places import find_index
+from glocal.cli.places import STORE_HELP, find_index, server_place
 from glocal.errors import ConfigError
 from glocal.photo_index import Index
 from glocal.progress import thousands
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the index, or its folder of photos (default: the nearest .glocal, or the last made)",
     )
+    add("--store", metavar="URL", help=STORE_HELP)
     add(
         "--model",
         metavar="NAME|DIR",
@@ -56,8 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Search; returns the exit code."""
     query = Path(options.query)
-    directory = find_index(options.index, Path.cwd(), query.absolute().parent)
-    with Index.open(directory, options.model, options.device) as index:
+    place = (
+        server_place(options.store, options.index)
+        if options.store
+        else find_index(options.index, Path.cwd(), query.absolute().parent)
+    )
+    with Index.open(place, options.model, options.device) as index:
         result = index.search(
             query, options.topk, options.rerank, parse_box(options.box, query, index), options.upright
         )

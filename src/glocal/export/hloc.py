@@ -36,7 +36,7 @@ from glocal.export.queries import Queries
 from glocal.extract.pool import Answer, PhotoPool, Request
 from glocal.rerank.bands import Calibration
 from glocal.rerank.geometric import DEFAULTS, GeometricReranker
-from glocal.store.collection import Collection
+from glocal.store.contract import PhotoCollection
 from glocal.types import LocalFeatures
 
 STORED_BLOCK = 1024
@@ -56,7 +56,7 @@ class _Asked:
 
 
 def export_hloc(
-    collection: Collection,
+    collection: PhotoCollection,
     folder: Path,
     options: HlocOptions | None = None,
     queries: Queries | None = None,
@@ -126,7 +126,7 @@ class _Job:
 
     def __init__(
         self,
-        collection: Collection,
+        collection: PhotoCollection,
         names: Names,
         writer: HlocFiles,
         options: HlocOptions,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glocal.index.exact import ExactIndex, search_blocks
-from glocal.store.collection import Collection
+from glocal.store.contract import PhotoCollection
 from glocal.types import Descriptors, LocalFeatures, Verification
 
 MAX_HELD_BYTES = 256 << 20
@@ -19,7 +19,7 @@ MAX_SHORT = 2**15 - 1
 class Neighbours:
     """Finds the most similar pictures of a collection, block by block."""
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: PhotoCollection) -> None:
         """Read the descriptors, if they are few.
 
         Args:

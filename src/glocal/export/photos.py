@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glocal.errors import ConfigError, NothingToDo
-from glocal.store.collection import Collection
+from glocal.store.contract import PhotoCollection
 from glocal.store.rows import CatalogueRow
 
 PRECISIONS: dict[str, type[np.floating[Any]]] = {"float16": np.float16, "float32": np.float32}
@@ -55,7 +55,7 @@ class ExportReport:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def start_report(collection: Collection) -> ExportReport:
+def start_report(collection: PhotoCollection) -> ExportReport:
     """What is known before the work.
 
     Raises:
@@ -80,7 +80,7 @@ def precision_of(name: str) -> type[np.floating[Any]]:
     return PRECISIONS[name]
 
 
-def listed(collection: Collection, copies: bool = True) -> Iterator[CatalogueRow]:
+def listed(collection: PhotoCollection, copies: bool = True) -> Iterator[CatalogueRow]:
     """The searchable files, ordered by path.
 
     Args:
@@ -103,7 +103,7 @@ def content_of(row: CatalogueRow) -> str:
 
 
 def in_blocks(
-    rows: Iterator[CatalogueRow], collection: Collection, block: int
+    rows: Iterator[CatalogueRow], collection: PhotoCollection, block: int
 ) -> Iterator[tuple[list[CatalogueRow], NDArray[np.float32]]]:
     """At most `block` files at a time, with their global descriptors (B, D)."""
     while batch := list(itertools.islice(rows, block)):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from glocal.errors import REASONS, ConfigError, NothingToDo
 from glocal.export.photos import listed
-from glocal.store.collection import Collection
+from glocal.store.contract import PhotoCollection
 from glocal.store.scan import scan_folder
 
 MAX_LINE = 1 << 16
@@ -45,7 +45,7 @@ class _Found:
     name: str
 
 
-def read_queries(source: Path, collection: Collection) -> Queries:
+def read_queries(source: Path, collection: PhotoCollection) -> Queries:
     """The photos of a folder, or those that the lines of a text file name.
 
     A line is a path: relative to the index's folder, to the list's folder or to the current one, in this order, or

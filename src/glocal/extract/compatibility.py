@@ -6,12 +6,12 @@ import os
 
 from glocal.errors import SpecMismatch, WeightsError
 from glocal.extract.batching import ModelSource, resolve_source
-from glocal.store.collection import Collection
+from glocal.store.contract import FeatureStore
 from glocal.types import ExtractorSpec
 
 
 def model_for(
-    collection: Collection, asked: str | None = None, device: str = "auto", batch_size: int | str = "auto"
+    collection: FeatureStore, asked: str | None = None, device: str = "auto", batch_size: int | str = "auto"
 ) -> ModelSource:
     """The model that describes photos for a collection.
 
@@ -35,7 +35,7 @@ def model_for(
     return ModelSource(source, device, batch_size)
 
 
-def check_place(collection: Collection, model: ModelSource) -> None:
+def check_place(collection: FeatureStore, model: ModelSource) -> None:
     """Make sure that the weights are where they should be.
 
     Raises:
@@ -48,7 +48,7 @@ def check_place(collection: Collection, model: ModelSource) -> None:
         )
 
 
-def check_spec(collection: Collection, spec: ExtractorSpec, source: str | None = None) -> None:
+def check_spec(collection: FeatureStore, spec: ExtractorSpec, source: str | None = None) -> None:
     """Refuse to mix descriptors of two extractors.
 
     Args:
@@ -77,12 +77,12 @@ def check_spec(collection: Collection, spec: ExtractorSpec, source: str | None =
     )
 
 
-def _other_model(collection: Collection, asked: str, source: str | None = None, numbers: str = "") -> SpecMismatch:
+def _other_model(collection: FeatureStore, asked: str, source: str | None = None, numbers: str = "") -> SpecMismatch:
     spec = collection.spec
     return SpecMismatch(
         f"This index holds {spec.model} (sha {spec.weights[:4]}…) vectors of {spec.dim} numbers; you asked for "
         f"{asked}{numbers}. They cannot be compared. → drop --model to use {spec.model}, or "
-        f"glocal index {collection.root or 'PHOTOS'} --model {source or asked} --index NEW_PLACE"
+        f"glocal index {collection.url or collection.root or 'PHOTOS'} --model {source or asked} --index NEW_PLACE"
     )
 
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from glocal.data.image import LIMITS, DecodeLimits, read_file
+from glocal.data.image import LIMITS, DecodeLimits
 from glocal.errors import REASONS, ConfigError, ImageError, NothingToDo
+from glocal.extract.photo_folder import PhotoFolder
 from glocal.extract.pool import TIMEOUT_S, Answer, PhotoPool, Request
-from glocal.store.collection import Collection
+from glocal.store.contract import PhotoCollection
 from glocal.store.rows import CatalogueRow, NewContent, RunSummary
-from glocal.store.scan import Changes, FolderScan, FoundFile, compare, scan_folder
+from glocal.store.scan import Changes, FolderScan, FoundFile, compare
 
 BATCH_IMAGES = 64
 BATCH_SECONDS = 5.0
@@ -113,14 +114,14 @@ class IndexRun:
 
     def __init__(
         self,
-        collection: Collection,
-        root: Path,
+        collection: PhotoCollection,
+        photos: PhotoFolder,
         pool_of: Callable[[int], PhotoPool],
         options: IndexOptions,
         listener: Listener,
     ) -> None:
         self._collection = collection
-        self._root = os.fsencode(root.resolve())
+        self._photos = photos
         self._pool_of = pool_of
         self._options = options
         self._listener = listener
@@ -142,10 +143,10 @@ class IndexRun:
         report = self._report
         last = self._collection.last_run()
         report.resumed = last is not None and not last[0]
-        scan = scan_folder(self._root)
+        scan = self._photos.scan()
         known = {row.path: row for row in self._collection.catalogue()}
         if not scan.pictures and not known:
-            raise NothingToDo(os.fsdecode(self._root))
+            raise NothingToDo(os.fsdecode(self._photos.address))
         changes = compare(scan, known, self._options.retry_rejected)
         report.ignored, report.unlisted = scan.num_ignored, scan.unlisted
         report.new, report.changed, report.known = len(changes.new), len(changes.changed), changes.known
@@ -196,7 +197,8 @@ class IndexRun:
                 self._reject(found, ImageError(found.refusal))
                 continue
             # Only a file of the same size can be a copy, so only such files are read twice.
-            digest = self._hash(found) if found.size in sizes or found.size in repeated else None
+            may_be_known = found.size in sizes or found.size in repeated
+            digest = self._photos.hash(found, self._options.limits) if may_be_known else None
             if digest is not None and self._is_stored(digest):
                 self._link(found, digest, found.mtime_ns, found.size)
                 continue
@@ -205,14 +207,8 @@ class IndexRun:
                     self._in_flight[digest].append(found)
                     continue
                 self._in_flight[digest] = []
-            path = os.path.join(self._root, found.path)
-            yield Request(path, key=(found, digest), root=self._root)
-
-    def _hash(self, found: FoundFile) -> str | None:
-        try:
-            return read_file(os.path.join(self._root, found.path), self._options.limits).content_hash
-        except ImageError:
-            return None  # the worker meets the same trouble and reports it
+            address = self._photos.address
+            yield Request(os.path.join(address, found.path), key=(found, digest), root=address)
 
     def _is_stored(self, digest: str) -> bool:
         return digest in self._batch.contents or self._collection.knows(digest)

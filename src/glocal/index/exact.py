@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from glocal.errors import ShapeError
 from glocal.ops.ranking import top_k
@@ -29,7 +30,7 @@ def search_blocks(blocks: Iterable[Descriptors], queries: Descriptors, k: int) -
     best_ids: list[tuple[str, ...]] = [() for _ in queries.ids]
     best = [np.empty(0, np.float32) for _ in queries.ids]
     # These products are bound by memory: a second BLAS thread makes them slower.
-    with threadpool_limits(1, user_api="blas"):
+    with _blas().limit(limits=1):
         for block in blocks:
             if block.vectors.shape[1] != queries.vectors.shape[1]:
                 raise ShapeError(
@@ -43,6 +44,12 @@ def search_blocks(blocks: Iterable[Descriptors], queries: Descriptors, k: int) -
                 order = top_k(pool, ids, k)
                 best_ids[row], best[row] = tuple(ids[i] for i in order), pool[order]
     return [Shortlist(query, ids, values) for query, ids, values in zip(queries.ids, best_ids, best, strict=True)]
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """NumPy's threads. Looking for them takes as long as a small search, so it is done once."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 def best_of(shortlists: Sequence[Shortlist], k: int, penalty: float = 0.0) -> Shortlist:

@@ -7,17 +7,29 @@ It is for descriptors that are spread around zero; RootSIFT's are never negative
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from glocal.errors import ShapeError
 from glocal.ops.shapes import expect_shape
-from glocal.rerank.geometric import DEFAULTS, VerificationOptions, verify_matches
+from glocal.rerank.geometric import (
+    DEFAULTS,
+    InlierReranker,
+    Matches,
+    VerificationOptions,
+    in_threads,
+    verify_best_turn,
+    verify_matches,
+)
+from glocal.store.rows import SignFeatures
 from glocal.types import LocalFeatures, Verification
 
 Bits = NDArray[np.uint8]
 
-_BLOCK_BYTES = 256 << 10
+_BLOCK_BYTES = 2 << 20
 """Of the differences held at a time: they stay in the cache of a core."""
 
 
@@ -104,14 +116,59 @@ def match_signs(
     return np.stack([rows[keep], nearest[keep]], axis=1).astype(np.int64)
 
 
-def verify_signs(query: LocalFeatures, target: LocalFeatures, options: VerificationOptions = DEFAULTS) -> Verification:
+def signs_of(features: LocalFeatures | SignFeatures) -> SignFeatures:
+    """Local features reduced to their signs; they may be so already.
+
+    Raises:
+        ShapeError: if the descriptors' length is no multiple of 8.
+    """
+    if isinstance(features, SignFeatures):
+        return features
+    return SignFeatures(features.id, features.size, features.keypoints, pack_signs(features.descriptors))
+
+
+def verify_signs(
+    query: LocalFeatures | SignFeatures,
+    target: LocalFeatures | SignFeatures,
+    options: VerificationOptions = DEFAULTS,
+) -> Verification:
     """Compare two photos as `verify_pair` does, by the signs of their local descriptors alone.
 
     Raises:
         ShapeError: if the descriptors' lengths differ, or are no multiple of 8.
     """
-    matches = match_signs(pack_signs(query.descriptors), pack_signs(target.descriptors), options.max_ratio)
-    return verify_matches(query, target, matches, options)
+    one, other = signs_of(query), signs_of(target)
+    return verify_matches(one, other, _match(one, other, options.max_ratio, options.max_features), options)
+
+
+def verify_sign_turns(
+    query: Sequence[SignFeatures], target: SignFeatures, options: VerificationOptions = DEFAULTS
+) -> Verification:
+    """As `verify_turns` of `glocal.rerank.geometric`, by signs alone."""
+    return verify_best_turn(query, target, options, _match)
+
+
+def _match(query: SignFeatures, target: SignFeatures, max_ratio: float, most: int | None) -> Matches:
+    return match_signs(query.bits[:most], target.bits[:most], max_ratio)
+
+
+class SignReranker(InlierReranker):
+    """`InlierReranker` by signs alone: those of the query are packed once, those of a binary collection are already.
+
+    A pair of photos of 1000 features is matched in a third of the time that ±1 as float32 takes.
+    """
+
+    def __init__(
+        self, features_of: Callable[[str], LocalFeatures | SignFeatures], options: VerificationOptions = DEFAULTS
+    ) -> None:
+        super().__init__(options)
+        self._features_of = features_of
+
+    def verify(self, query: Sequence[LocalFeatures], names: Sequence[str]) -> dict[str, Verification]:
+        """Compare the query with each of some candidates, the way that it has to be turned for it."""
+        targets = [signs_of(self._features_of(name)) for name in names]
+        compare = partial(verify_sign_turns, [signs_of(turned) for turned in query], options=self._options)
+        return dict(zip(names, in_threads(compare, targets, self._options.threads), strict=True))
 
 
 def _words(bits: Bits) -> NDArray[np.uint64]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +53,29 @@ class VerificationOptions:
 DEFAULTS = VerificationOptions()
 _VOTERS = 500
 """Features of each photo that say how the query has to be turned."""
+Matches = NDArray[np.int64]
+
+
+class Placed(Protocol):
+    """Local features of one photo, however they are described."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(W, H) of the upright photo in pixels."""
+
+    @property
+    def keypoints(self) -> NDArray[np.float32]:
+        """(N, 2), (x, y) in pixels of the upright photo."""
+
+
+Features = TypeVar("Features", bound=Placed)
+Match = Callable[[Features, Features, float, int | None], Matches]
+"""(query, target, largest ratio, so many of the best features or None for all) -> (M, 2) tentative matches."""
+
+
+def match_descriptors(query: LocalFeatures, target: LocalFeatures, max_ratio: float, most: int | None) -> Matches:
+    """Tentative matches (M, 2) of the best features of two photos: mutual nearest neighbours with ratio test."""
+    return match_mutual(query.descriptors[:most], target.descriptors[:most], max_ratio)
 
 
 def verify_pair(query: LocalFeatures, target: LocalFeatures, options: VerificationOptions = DEFAULTS) -> Verification:
@@ -60,13 +86,13 @@ def verify_pair(query: LocalFeatures, target: LocalFeatures, options: Verificati
     Returns:
         Verification with query -> target homography; 0 inliers where no plausible model was found.
     """
-    most = options.max_features
-    matches = match_mutual(query.descriptors[:most], target.descriptors[:most], options.max_ratio)
-    return verify_matches(query, target, matches, options)
+    return verify_matches(
+        query, target, match_descriptors(query, target, options.max_ratio, options.max_features), options
+    )
 
 
 def verify_matches(
-    query: LocalFeatures, target: LocalFeatures, matches: NDArray[np.int64], options: VerificationOptions = DEFAULTS
+    query: Placed, target: Placed, matches: Matches, options: VerificationOptions = DEFAULTS
 ) -> Verification:
     """Compare two photos by tentative matches, however these were found; their descriptors are not looked at.
 
@@ -97,9 +123,9 @@ def verify_matches(
 
 
 def verification_of(
-    query: LocalFeatures,
-    target: LocalFeatures,
-    matches: NDArray[np.int64],
+    query: Placed,
+    target: Placed,
+    matches: Matches,
     mask: NDArray[np.bool_],
     homography: NDArray[np.float64],
 ) -> Verification:
@@ -139,17 +165,22 @@ def verify_turns(
         target: those of the other photo.
         options: how they are compared.
     """
-    if len(query) == 1:
-        return verify_pair(query[0], target, options)
-    few = target.descriptors[:_VOTERS]
-    votes = [len(match_mutual(features.descriptors[:_VOTERS], few, options.max_ratio)) for features in query]
-    turn = votes.index(max(votes))
-    return replace(verify_pair(query[turn], target, options), turn=turn)
+    return verify_best_turn(query, target, options, match_descriptors)
 
 
-def _distinct_places(
-    matches: NDArray[np.int64], query: NDArray[np.float32], target: NDArray[np.float32]
-) -> NDArray[np.int64]:
+def verify_best_turn(
+    query: Sequence[Features], target: Features, options: VerificationOptions, match: Match[Features]
+) -> Verification:
+    """What `verify_turns` does, for features that are matched in some way."""
+    turn = 0
+    if len(query) > 1:
+        votes = [len(match(features, target, options.max_ratio, _VOTERS)) for features in query]
+        turn = votes.index(max(votes))
+    matches = match(query[turn], target, options.max_ratio, options.max_features)
+    return replace(verify_matches(query[turn], target, matches, options), turn=turn)
+
+
+def _distinct_places(matches: Matches, query: NDArray[np.float32], target: NDArray[np.float32]) -> Matches:
     """Drop repeated matches between the same two places: SIFT gives one place several orientations."""
     if not len(matches):
         return matches
@@ -164,26 +195,19 @@ def _bounding_rectangle(points: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float64)
 
 
-class GeometricReranker:
+class InlierReranker(ABC):
     """`Reranker` that orders by inliers, ties and what may be chance by similarity."""
 
-    def __init__(self, features_of: Callable[[str], LocalFeatures], options: VerificationOptions = DEFAULTS) -> None:
-        self._features_of = features_of
+    def __init__(self, options: VerificationOptions = DEFAULTS) -> None:
         self._options = options
+
+    @abstractmethod
+    def verify(self, query: Sequence[LocalFeatures], names: Sequence[str]) -> dict[str, Verification]:
+        """Compare the query with each of some candidates, the way that it has to be turned for it."""
 
     def rerank(self, query: Sequence[LocalFeatures], shortlist: Shortlist) -> list[Hit]:
         """Verify the first `depth` candidates; the rest follows in the order of the shortlist."""
         return self.order(shortlist, self.verify(query, shortlist.ids[: self._options.depth]))
-
-    def verify(self, query: Sequence[LocalFeatures], names: Sequence[str]) -> dict[str, Verification]:
-        """Compare the query with each of some candidates, the way that it has to be turned for it."""
-        targets = [self._features_of(name) for name in names]
-        with (
-            threadpool_limits(1, user_api="blas"),
-            ThreadPoolExecutor(max(1, self._options.threads)) as threads,
-        ):
-            found = threads.map(lambda target: verify_turns(query, target, self._options), targets)
-            return dict(zip(names, found, strict=True))
 
     def order(self, shortlist: Shortlist, verified: Mapping[str, Verification]) -> list[Hit]:
         """The verified candidates by inliers, ties in the order of the shortlist; then the others by similarity."""
@@ -199,3 +223,25 @@ class GeometricReranker:
             Hit(shortlist.ids[i], rank, similarities[i], verified.get(shortlist.ids[i]))
             for rank, i in enumerate(first + rest, 1)
         ]
+
+
+class GeometricReranker(InlierReranker):
+    """`InlierReranker` by local descriptors as they are."""
+
+    def __init__(self, features_of: Callable[[str], LocalFeatures], options: VerificationOptions = DEFAULTS) -> None:
+        super().__init__(options)
+        self._features_of = features_of
+
+    def verify(self, query: Sequence[LocalFeatures], names: Sequence[str]) -> dict[str, Verification]:
+        """Compare the query with each of some candidates, the way that it has to be turned for it."""
+        targets = [self._features_of(name) for name in names]
+        compare = partial(verify_turns, query, options=self._options)
+        return dict(zip(names, in_threads(compare, targets, self._options.threads), strict=True))
+
+
+def in_threads(
+    compare: Callable[[Features], Verification], targets: Sequence[Features], threads: int
+) -> list[Verification]:
+    """Each target compared, so many at the same time; order kept."""
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max(1, threads)) as pool:
+        return list(pool.map(compare, targets))

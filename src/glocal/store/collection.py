@@ -7,27 +7,38 @@ power cuts (WAL, synchronous=FULL).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glocal.errors import RetrievalError, StoreError
-from glocal.store.codec import EncodedLocal, decode_local, decode_vectors, encode_local, encode_vector
+from glocal.errors import ConfigError, RetrievalError, StoreError
+from glocal.store.codec import (
+    EncodedLocal,
+    LocalRow,
+    decode_many,
+    decode_signs,
+    decode_vectors,
+    encode_local,
+    encode_vector,
+)
 from glocal.store.labels import FOLDER, LISTED, listed_label, move_label, num_labelled, replace_labels
 from glocal.store.lock import LOCK_NAME, WriterLock
-from glocal.store.rows import CatalogueRow, NewContent, RunSummary
-from glocal.store.schema import create_database, is_complete, open_database, sync_directory
+from glocal.store.rows import CatalogueRow, LocalForm, NewContent, RunSummary, SignFeatures
+from glocal.store.schema import DATABASE_NAME, create_database, is_complete, open_database, sync_directory
 from glocal.store.transactions import explained, transaction
 from glocal.types import Descriptors, ExtractorSpec, LocalFeatures
 
 DESCRIPTOR_BLOCK = 8192
 """Rows read at a time: 8 MiB of 256-d float32."""
+_NAMES_AT_A_TIME = 500
+"""Pictures that one statement names."""
 
 
 class Collection:
@@ -43,24 +54,39 @@ class Collection:
                 raise StoreError(f"the index in {directory} is damaged: it does not say which model made it")
             self.spec = ExtractorSpec.from_json(spec.decode())
             self._dim, self._local_dim = self.spec.dim, self.spec.local_dim
+            self._exact = self._db.execute("PRAGMA user_version").fetchone()[0] < 2
+            self.local_form = self._read_local_form()
         except RetrievalError:
             self.close()
             raise
 
     # ------------------------------------------------------------------ life
     @classmethod
-    def create(cls, directory: Path, spec: ExtractorSpec, model_source: str | None = None) -> Collection:
+    def create(
+        cls,
+        directory: Path,
+        spec: ExtractorSpec,
+        model_source: str | None = None,
+        local_form: LocalForm = LocalForm.INT8,
+    ) -> Collection:
         """Make an empty collection and open it for writing.
 
         Args:
             directory: where the database goes; made with mode 0700.
             spec: the extractor whose features it will hold.
             model_source: where that extractor comes from; None for the catalogue.
+            local_form: how its local descriptors are kept.
 
         Raises:
+            ConfigError: the signs of its local descriptors do not fill whole bytes.
             StoreError: there is one already, or the directory cannot be made.
             StoreBusy: another process is making one here.
         """
+        if local_form == LocalForm.BINARY and spec.local_dim % 8:
+            raise ConfigError(
+                f"{spec.model} has local features of {spec.local_dim} numbers: their signs do not fill whole bytes "
+                "→ int8 or float16"
+            )
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_directory(directory.parent)
@@ -76,7 +102,11 @@ class Collection:
             with explained(directory):
                 connection = create_database(directory)
                 with transaction(connection):
-                    meta = {"spec": spec.to_json().encode(), "model_source": os.fsencode(model_source or spec.model)}
+                    meta = {
+                        "spec": spec.to_json().encode(),
+                        "model_source": os.fsencode(model_source or spec.model),
+                        "local": local_form.encode(),
+                    }
                     connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
         except BaseException:
             lock.release()
@@ -132,13 +162,24 @@ class Collection:
             raise StoreError(f"the index in {self.directory} is damaged: {error}") from error
         return None if row is None else bytes(row[0])
 
+    def _read_local_form(self) -> LocalForm:
+        if self._exact:
+            return LocalForm.INT8
+        value = (self._meta("local") or b"").decode("utf-8", "replace")
+        if value not in list(LocalForm) or (value == LocalForm.BINARY and self._local_dim % 8):
+            raise StoreError(
+                f"the index in {self.directory} is damaged: it keeps local features of {self._local_dim} numbers as "
+                f'"{value}" → move it away and index again'
+            )
+        return LocalForm(value)
+
     def _set_meta(self, key: str, value: bytes) -> None:
-        with self._writing():
+        with self.writing():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     @property
     def root(self) -> Path | None:
-        """The folder of photos, absolute; None before the first run.
+        """The folder of photos, absolute; None before the first run, and where it has a `url`.
 
         It is kept relative to the collection, so that both can move together.
         """
@@ -151,6 +192,16 @@ class Collection:
     def root(self, folder: Path) -> None:
         here = os.fsencode(self.directory.resolve())
         self._set_meta("root", os.path.relpath(os.fsencode(folder.resolve()), here))
+
+    @property
+    def url(self) -> str | None:
+        """The folder of photos where that lies in an object store; then `root` is None."""
+        value = self._meta("url")
+        return None if value is None else value.decode()
+
+    @url.setter
+    def url(self, folder: str) -> None:
+        self._set_meta("url", folder.encode())
 
     @property
     def model_source(self) -> str:
@@ -181,13 +232,18 @@ class Collection:
 
     def set_labels(self, label_of: Mapping[bytes, str]) -> None:
         """Give photos their labels, by path relative to the folder; all other labels are forgotten."""
-        with self._writing():
+        with self.writing():
             replace_labels(self._db, label_of)
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('labels', ?)", (LISTED.encode(),))
 
     def num_labelled(self) -> int:
         """How many searchable files have a label."""
         return num_labelled(self._db, self.labels)
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The connection beneath: for what `glocal.index` keeps beside the collection, and nobody else."""
+        return self._db
 
     def version(self) -> int:
         """A number that changes when another process has committed (for caches)."""
@@ -236,13 +292,14 @@ class Collection:
         return dict(self._db.execute(query).fetchall())
 
     def stored_bytes(self) -> dict[str, int]:
-        """Bytes of global descriptors, of local features, and of the whole file."""
+        """Bytes of `global` descriptors, of `local` features, of the whole `file`, and of `caches` beside it."""
         queries = {
             "global": "SELECT COALESCE(SUM(LENGTH(vector)), 0) FROM descriptors",
             "local": "SELECT COALESCE(SUM(LENGTH(geometry) + LENGTH(descriptors)), 0) FROM local_features",
             "file": "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
         }
-        return {name: int(self._db.execute(query).fetchone()[0]) for name, query in queries.items()}
+        sizes = {name: int(self._db.execute(query).fetchone()[0]) for name, query in queries.items()}
+        return sizes | {"caches": _bytes_beside(self.directory)}
 
     def descriptors(self, block: int = DESCRIPTOR_BLOCK) -> Iterator[Descriptors]:
         """The searchable global descriptors in blocks of at most `block` rows; ids are content hashes."""
@@ -272,15 +329,48 @@ class Collection:
         Raises:
             StoreError: there is no such picture, or its row is damaged.
         """
-        row = self._db.execute(
-            "SELECT width, height, count, step, descriptors, geometry, checksum"
-            " FROM local_features l JOIN contents c ON c.id = l.content WHERE hash = ?",
-            (bytes.fromhex(content_hash),),
-        ).fetchone()
-        if row is None:
-            raise StoreError(f"no local features of picture '{content_hash}' in {self.directory}")
-        width, height, *encoded = row
-        return decode_local(EncodedLocal(*encoded), content_hash, (width, height), self._local_dim)
+        return self.local_features_many([content_hash])[0]
+
+    def local_features_many(self, content_hashes: Sequence[str]) -> list[LocalFeatures]:
+        """The local features of some pictures, order kept; signs come as ±1 / sqrt(d).
+
+        Raises:
+            StoreError: one of them is not stored, or its row is damaged.
+        """
+        return decode_many(self._local_rows(content_hashes), self._local_dim, self.local_form, self._exact)
+
+    def sign_features_many(self, content_hashes: Sequence[str]) -> list[SignFeatures]:
+        """The local features of some pictures of a binary collection as they are stored, order kept.
+
+        Raises:
+            StoreError: one of them is not stored, its row is damaged, or the collection is not binary.
+        """
+        if self.local_form != LocalForm.BINARY:
+            raise StoreError(f"the index in {self.directory} keeps local features as {self.local_form}, not as binary")
+        rows = self._local_rows(content_hashes)
+        return [decode_signs(row.encoded, row.name, row.size, self._local_dim) for row in rows]
+
+    def _local_rows(self, content_hashes: Sequence[str]) -> list[LocalRow]:
+        """Rows of some pictures, order kept; read in the order of the file, a few hundred by one statement."""
+        found: dict[str, LocalRow] = {}
+        for start in range(0, len(content_hashes), _NAMES_AT_A_TIME):
+            names = [bytes.fromhex(name) for name in content_hashes[start : start + _NAMES_AT_A_TIME]]
+            # Two steps: a join that sorts by row would sort the blobs with it.
+            query = f"SELECT id, hash, width, height FROM contents WHERE hash IN ({_marks(names)})"
+            about = {row[0]: row[1:] for row in self._db.execute(query, names)}
+            # SQLite looks up the row ids of an IN list in ascending order.
+            rows = self._db.execute(
+                "SELECT content, count, step, descriptors, geometry, checksum"
+                f" FROM local_features WHERE content IN ({_marks(about)})",
+                list(about),
+            )
+            for content, *encoded in rows:
+                digest, width, height = about[content]
+                found[digest.hex()] = LocalRow(digest.hex(), (width, height), EncodedLocal(*encoded))
+        for name in content_hashes:
+            if name not in found:
+                raise StoreError(f"no local features of picture '{name}' in {self.directory}")
+        return [found[name] for name in content_hashes]
 
     def paths(self, content_hash: str) -> list[bytes]:
         """Every file with this content that is there, ordered by path: the first, then its exact copies."""
@@ -309,7 +399,13 @@ class Collection:
 
     # ------------------------------------------------------------------ writing
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
+        """One transaction: all that is written inside is durable when it ends, or nothing is.
+
+        Raises:
+            StoreError: the collection was opened for reading only, or is damaged.
+            DiskFull: no space is left.
+        """
         if self._lock is None:
             raise StoreError(f"the index in {self.directory} was opened for reading only")
         with explained(self.directory), transaction(self._db):
@@ -326,7 +422,7 @@ class Collection:
         Returns:
             How many of the rows took over the content of a file that had gone (moved or renamed).
         """
-        with self._writing():
+        with self.writing():
             for new in contents:
                 self._insert_content(new)
             return sum(self._insert_row(row) for row in rows)
@@ -338,7 +434,7 @@ class Collection:
         )
         vector = encode_vector(new.extraction.descriptor)
         self._db.execute("INSERT INTO descriptors VALUES (?, ?)", (cursor.lastrowid, vector))
-        local = encode_local(new.extraction.local)
+        local = encode_local(new.extraction.local, self.local_form, self._exact)
         self._db.execute(
             "INSERT INTO local_features VALUES (?, ?, ?, ?, ?, ?)",
             (cursor.lastrowid, local.count, local.step, local.checksum, local.geometry, local.descriptors),
@@ -368,13 +464,13 @@ class Collection:
 
     def hide(self, paths: Sequence[bytes]) -> None:
         """Take files that are gone out of the search; their features stay until `prune`."""
-        with self._writing():
+        with self.writing():
             self._db.executemany("DELETE FROM photos WHERE path = ? AND status = 'rejected'", [(p,) for p in paths])
             self._db.executemany("UPDATE photos SET status = 'missing' WHERE path = ?", [(p,) for p in paths])
 
     def show(self, paths: Sequence[bytes]) -> None:
         """Undo `hide` for files that are there again, unchanged."""
-        with self._writing():
+        with self.writing():
             self._db.executemany("UPDATE photos SET status = 'indexed' WHERE path = ?", [(p,) for p in paths])
 
     def drop_unused(self, missing_too: bool = False) -> int:
@@ -386,7 +482,7 @@ class Collection:
         Returns:
             Number of hidden files forgotten.
         """
-        with self._writing():
+        with self.writing():
             forgotten = 0
             if missing_too:
                 forgotten = self._db.execute("DELETE FROM photos WHERE status = 'missing'").rowcount
@@ -399,13 +495,13 @@ class Collection:
 
     def start_run(self) -> int:
         """Note that an indexing run begins; returns its number."""
-        with self._writing():
+        with self.writing():
             cursor = self._db.execute("INSERT INTO runs (started) VALUES (?)", (time.time(),))
         return int(cursor.lastrowid or 0)
 
     def finish_run(self, run: int, summary: RunSummary) -> None:
         """Note that an indexing run came to its end."""
-        with self._writing():
+        with self.writing():
             self._db.execute(
                 "UPDATE runs SET finished = ?, seen = ?, indexed = ?, skipped = ?, ignored = ? WHERE id = ?",
                 (time.time(), summary.seen, summary.indexed, summary.skipped, summary.ignored, run),
@@ -420,3 +516,20 @@ class Collection:
             return None
         finished, *numbers = row
         return finished is not None, RunSummary(*(number or 0 for number in numbers))
+
+
+def _bytes_beside(directory: Path) -> int:
+    """Bytes of all files in a collection's directory that are not the collection itself: they may be deleted."""
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            if name == LOCK_NAME or name.startswith(DATABASE_NAME):
+                continue
+            with contextlib.suppress(OSError):  # another process may delete them while we look
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+
+def _marks(values: Sized) -> str:
+    """Places for values in a statement."""
+    return ",".join("?" * len(values))

@@ -3,8 +3,67 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
+from glocal.errors import ConfigError, ShapeError
 from glocal.types import Extraction
+
+
+class LocalForm(StrEnum):
+    """How a collection keeps the numbers of its local descriptors; fixed when it is made.
+
+    `INT8` takes d bytes for d numbers, `FLOAT16` 2 * d, `BINARY` d / 8: their signs alone (DELG*, see
+    `glocal.rerank.binary`).
+    """
+
+    INT8 = "int8"
+    FLOAT16 = "float16"
+    BINARY = "binary"
+
+    @classmethod
+    def named(cls, name: str) -> LocalForm:
+        """The form of a name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        if name not in list(cls):
+            raise ConfigError(f'local features are kept as {", ".join(cls)}, not as "{name}"')
+        return cls(name)
+
+    def descriptor_bytes(self, dim: int) -> int:
+        """What one descriptor of `dim` numbers takes."""
+        return {LocalForm.INT8: dim, LocalForm.FLOAT16: 2 * dim, LocalForm.BINARY: -(-dim // 8)}[self]
+
+
+@dataclass(frozen=True, slots=True)
+class SignFeatures:
+    """Local features of one photo as a binary collection keeps them: what verification needs, nothing unpacked.
+
+    Attributes:
+        id: name of the photo.
+        size: (W, H) of the upright photo in pixels.
+        keypoints: (N, 2) float32, (x, y) in pixels of the upright photo, best first.
+        bits: (N, d / 8) uint8, the signs of the descriptors, see `glocal.rerank.binary.pack_signs`.
+    """
+
+    id: str
+    size: tuple[int, int]
+    keypoints: NDArray[np.float32]
+    bits: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        if self.keypoints.shape != (len(self.bits), 2) or self.bits.ndim != 2 or self.bits.dtype != np.uint8:
+            raise ShapeError(
+                f"'{self.id}': keypoints {self.keypoints.shape}, bits {self.bits.dtype} {self.bits.shape} instead of "
+                "(N, 2), uint8 (N, d / 8)"
+            )
+
+    def __len__(self) -> int:
+        return len(self.bits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def scan_folder(root: bytes) -> FolderScan:
         root: absolute path of the folder.
     """
     scan = FolderScan()
-    for entry in _walk(root, b"", scan):
+    for entry in walk(root, b"", scan):
         path = os.path.relpath(entry.path, root)
         if not is_picture_name(entry.name):
             scan.num_ignored += 1
@@ -105,7 +105,14 @@ def scan_folder(root: bytes) -> FolderScan:
     return scan
 
 
-def _walk(root: bytes, relative: bytes, scan: FolderScan) -> Iterator[os.DirEntry[bytes]]:
+def walk(root: bytes, relative: bytes, scan: FolderScan) -> Iterator[os.DirEntry[bytes]]:
+    """All entries below a folder that are no folders; those folders that cannot be listed are noted in `scan`.
+
+    Args:
+        root: absolute path.
+        relative: where to begin, within it.
+        scan: takes the notes.
+    """
     pending = [relative]  # a list, not recursion: folders can be nested deeper than Python's stack
     while pending:
         directory = pending.pop()

@@ -9,7 +9,11 @@ from pathlib import Path
 from glocal.errors import StoreError
 
 DATABASE_NAME = "glocal.db"
-FORMAT = 1
+FORMAT = 2
+"""2: meta `local` names the form of local descriptors, and `geometry` is packed (see `store.codec`).
+
+1: int8 descriptors, float32 geometry. A collection keeps the format in which it was made.
+"""
 _APPLICATION_ID = 0x676C6F63  # "gloc"
 
 _TABLES = """
@@ -47,8 +51,8 @@ CREATE TABLE descriptors (
 CREATE TABLE local_features (
     content INTEGER PRIMARY KEY REFERENCES contents (id) ON DELETE CASCADE,
     count INTEGER NOT NULL,
-    step REAL NOT NULL,
-    checksum INTEGER NOT NULL,
+    step REAL NOT NULL,                 -- value of one int8 level
+    checksum INTEGER NOT NULL,          -- CRC-32 of descriptors and geometry
     geometry BLOB NOT NULL,
     descriptors BLOB NOT NULL
 );
