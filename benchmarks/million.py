@@ -283,6 +283,46 @@ def bytes_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
+def plot(results: list[dict[str, Any]], file: Path) -> None:
+    """Four panels over the number of pictures, a line for each method."""
+    import matplotlib as mpl  # noqa: PLC0415 - extra `train`
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    styles = {
+        "glocal": ("glocal", "#0b7285", 2.4),
+        "flat": ("FAISS Flat", "#868e96", 1.4),
+        "hnsw": ("FAISS HNSW32", "#e8590c", 1.4),
+        "numpy": ("NumPy dot, argsort", "#5f3dc4", 1.4),
+    }
+    panels = (
+        ("p50_ms", "Milliseconds per query, one thread"),
+        ("build_s", "Seconds to build"),
+        ("memory_mb", "Memory of a search, MB"),
+        ("bytes_mb", "Bytes on disk, MB"),
+    )
+    figure, axes = plt.subplots(1, len(panels), figsize=(13, 3.2), layout="constrained")
+    for axis, (key, title) in zip(axes, panels, strict=True):
+        for method, (label, colour, width) in styles.items():
+            rows = [row for row in results if row["method"] == method]
+            values = {
+                "memory_mb": [row["own_mb"] + row["mapped_mb"] for row in rows],
+                "bytes_mb": [row["bytes"] / 1e6 for row in rows],
+            }.get(key, [row.get(key, 0.0) for row in rows])
+            if rows:
+                sizes = [row["size"] for row in rows]
+                axis.loglog(sizes, np.maximum(values, 0.01), "o-", color=colour, linewidth=width, label=label)
+        axis.set_title(title, fontsize=10, loc="left")
+        axis.set_xticks([10_000, 100_000, 1_000_000], ["10 000", "100 000", "1 million"])
+        axis.minorticks_off()
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25, linewidth=0.6)
+        axis.tick_params(labelsize=8)
+    axes[0].legend(frameon=False, fontsize=8)
+    figure.savefig(file, dpi=140)
+
+
 def main() -> None:
     """Make descriptors, run each method, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -293,11 +333,16 @@ def main() -> None:
     parser.add_argument("--codes-from", type=int, default=100_000, help="see `glocal.index.choice.Rules`")
     parser.add_argument("--folder", type=Path, help="where everything goes (default: a temporary folder)")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path, help="draw the cost over the number of pictures (.svg, .png)")
+    parser.add_argument("--from-json", type=Path, help="draw what was measured before; nothing is measured")
     parser.add_argument("--stage", choices=("build", "search"), help=argparse.SUPPRESS)
     parser.add_argument("--place", type=Path, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stage:
         print(json.dumps(run_stage(options.stage, options.methods[0], *options.place, options.codes_from)))
+        return
+    if options.from_json:
+        plot(json.loads(options.from_json.read_text()), options.plot)
         return
     results = []
     print(f"1,060 of 20,000 made-up descriptors: {describe(options.dim)}")
@@ -327,6 +372,8 @@ def main() -> None:
                 )
     if options.json:
         options.json.write_text(json.dumps(results, indent=1))
+    if options.plot:
+        plot(results, options.plot)
 
 
 if __name__ == "__main__":

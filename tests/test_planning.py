@@ -59,8 +59,8 @@ def test_what_a_sample_has_shown_goes_before_the_most_that_there_can_be():
     ("pictures", "expected"),
     [
         (99_999, 0),
-        (100_000, 100_000 * (128 + 8 + 512 + 8) + 1024 * 512 * 4),  # codes, a byte per number, 1024 centroids
-        (250_000, 250_000 * (128 + 8 + 512 + 8) + 2048 * 512 * 4),
+        (100_000, 100_000 * (128 + 8 + 512 + 8) + 256 * 512 * 4),  # codes, a byte per number, 256 centroids
+        (250_000, 250_000 * (128 + 8 + 512 + 8) + 512 * 512 * 4),
     ],
 )
 def test_large_collections_have_a_nearest_neighbour_file(pictures, expected):

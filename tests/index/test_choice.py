@@ -16,14 +16,14 @@ def test_below_a_hundred_thousand_pictures_every_one_is_compared():
 
 
 def test_types_go_by_the_number_of_pictures():
-    assert choose(100_000, 512, 24 * GIB).factory == "IDMap,IVF1024,PQ256x4fs,Refine(SQ8)"
-    assert choose(1_000_000, 512, 24 * GIB).factory == "IDMap,IVF4096,PQ256x4fs,Refine(SQ8)"
+    assert choose(100_000, 512, 24 * GIB).factory == "IDMap,RR,IVF256,PQ4fs,Refine(SQ8)"
+    assert choose(1_000_000, 512, 24 * GIB).factory == "IDMap,RR,IVF1024,PQ4fs,Refine(SQ8)"
     assert choose(100_000, 512, 24 * GIB, Rules(codes_from=100_001)).factory == "IVF1024,SQ8"
 
 
 def test_a_million_descriptors_of_512_numbers_fit_in_seven_hundred_megabytes():
-    # 128 bytes of codes, 512 of the refinement, 8 for each of two numbers; 4096 centroids of 2048 bytes.
-    assert choose(1_000_000, 512, 24 * GIB).num_bytes == 1_000_000 * (128 + 8 + 512 + 8) + 4096 * 2048 < 700e6
+    # At most 128 bytes of codes, 512 of the refinement, 8 for each of two numbers; 1024 centroids of 2048 bytes.
+    assert choose(1_000_000, 512, 24 * GIB).num_bytes == 1_000_000 * (128 + 8 + 512 + 8) + 1024 * 2048 < 700e6
 
 
 def test_where_memory_is_short_the_codes_are_short():
@@ -34,8 +34,10 @@ def test_where_memory_is_short_the_codes_are_short():
     assert choose(1_000_000, 512, 4 * poor.num_bytes - 1) is None
 
 
-def test_codes_of_two_numbers_need_an_even_length():
-    assert choose(1_000_000, 511, 24 * GIB).factory == "IVF4096,SQ8"
+def test_bare_codes_of_two_numbers_need_an_even_length():
+    rich = choose(1_000_000, 511, 24 * GIB)
+    assert rich.rotated
+    assert choose(1_000_000, 511, 4 * rich.num_bytes - 1) is None
 
 
 @given(num=st.integers(1, 10**8), dim=st.integers(1, 4096), memory=st.integers(0, 2**40), least=st.integers(1, 10**6))
@@ -43,12 +45,12 @@ def test_what_is_chosen_fits_and_has_a_fitting_number_of_lists(num, dim, memory,
     layout = choose(num, dim, memory, Rules(exact_below=least))
     if layout is None:
         lists = min(num, 2 ** round(math.log2(4 * math.sqrt(num))))
-        smallest = num * ((dim if dim % 2 else dim // 4) + 8) + 4 * dim * lists
-        assert num < least or 4 * smallest > memory
+        assert num < least or dim % 2 or 4 * (num * (math.ceil(dim / 4) + 8) + 4 * dim * lists) > memory
         return
     assert layout.num_bytes * 4 <= memory
     assert layout.num_lists <= num
-    assert layout.num_lists == num or abs(math.log2(layout.num_lists / (4 * math.sqrt(num)))) <= 0.5 + 1e-9
+    ideal = (1 if layout.rotated else 4) * math.sqrt(num)
+    assert layout.num_lists == num or abs(math.log2(layout.num_lists / ideal)) <= 0.5 + 1e-9
     assert f"IVF{layout.num_lists}," in layout.factory
 
 

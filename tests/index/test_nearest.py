@@ -75,7 +75,7 @@ def recall(found, expected):
 
 def test_the_three_types_are_what_they_are_meant_to_be():
     factories = [choose(NUM, DIM, memory, rules).factory for rules, memory in MEMORY.values()]
-    assert factories == ["IVF256,SQ8", "IDMap,IVF256,PQ16x4fs,Refine(SQ8)", "IVF256,PQ16x4fs"]
+    assert factories == ["IVF256,SQ8", "IDMap,RR,IVF64,PQ4fs,Refine(SQ8)", "IVF256,PQ16x4fs"]
 
 
 @pytest.mark.parametrize("k", [1, 10, 100, 500])

@@ -26,6 +26,7 @@ from glocal.index.faiss_lists import InvertedLists
 from glocal.index.nearest import Nearest
 from glocal.index.status import search_json, search_line
 from glocal.index.voucher import Voucher, read_voucher
+from glocal.photo_index import Index
 from glocal.store.collection import Collection
 from glocal.store.schema import DATABASE_NAME
 from glocal.types import Descriptors
@@ -231,6 +232,7 @@ import os, signal, sys
 from pathlib import Path
 from glocal.index import beside, build
 from glocal.index.choice import Rules
+from glocal.photo_index import Index
 from glocal.store.collection import Collection
 
 def die(*_):
@@ -557,3 +559,19 @@ def test_a_search_that_cannot_use_its_file_says_so(photos, tmp_path, capsys, mon
     exactly = json.loads(capsys.readouterr().out.splitlines()[0])
     assert "it is missing" in json.dumps(exactly)
     assert "it is missing" not in json.dumps(lists)
+
+
+def test_in_python_too_it_is_made_after_a_run_and_its_failure_is_none_of_the_runs(photos, tmp_path, monkeypatch):
+    asked = []
+
+    def keep_and_fail(collection):
+        asked.append(collection.counts()["indexed"])
+        collection.labels = "folder"  # it is open for writing
+        raise StoreError("no")
+
+    monkeypatch.setattr("glocal.photo_index.keep", keep_and_fail)
+    with Index.create(tmp_path / "index", "rootsift") as index:
+        report = index.add(photos)
+        assert asked == [report.indexed]
+        index.add(photos, nearest=False)
+        assert asked == [report.indexed]

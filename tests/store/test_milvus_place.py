@@ -17,8 +17,9 @@ def test_the_port_is_that_of_milvus_if_none_is_given():
 
 
 def test_options_and_tls_are_read():
-    place = parse_milvus_url("milvus+tls://h/x?index=IVF_SQ8&consistency=bounded")
+    place = parse_milvus_url("milvus+tls://h/x?index=IVF_SQ8&consistency=bounded&shards=4&replicas=2")
     assert place.tls
+    assert (place.shards, place.replicas) == (4, 2)
     assert (place.index_type, place.consistency) == ("IVF_SQ8", "bounded")
 
 
@@ -54,6 +55,9 @@ def test_a_secret_from_elsewhere_goes_before_that_of_the_url():
         "milvus://h/x?index=DISKANN",
         "milvus://h/x?index=flat",
         "milvus://h/x?colour=red",
+        "milvus://h/x?shards=0",
+        "milvus://h/x?shards=65",
+        "milvus://h/x?replicas=two",
         "milvus://h/x?consistency=",
         "milvus://h/x#fragment",
         "milvus://h\n/x",

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from glocal.errors import StoreError
 from glocal.index.exact import ExactIndex
 from glocal.store.milvus_place import INDEX_TYPES, MilvusPlace
 from glocal.store.rows import NewContent, RunSummary
@@ -87,7 +88,7 @@ def test_every_index_type_finds_what_exact_search_finds(milvus_server):
 @pytest.mark.slow
 def test_a_server_that_is_killed_in_the_middle_of_a_load_loses_and_doubles_nothing(milvus_server):
     total, batch = 3000, 200
-    place = MilvusPlace("127.0.0.1", milvus_server.port, "killed", "FLAT")
+    place = MilvusPlace("127.0.0.1", milvus_server.port, "killed", "FLAT", shards=2)
     acknowledged = threading.Event()
     with MilvusCollection.create(place, SPEC) as collection:
 
@@ -118,3 +119,12 @@ def test_a_server_that_is_killed_in_the_middle_of_a_load_loses_and_doubles_nothi
             assert len(local) == 5
             assert collection.paths(names[i]) == [b"%d.jpg" % i]
         assert collection.last_run() == (True, RunSummary(total, total, 0, 0))
+        names_of = {t: collection._link.call("describe_collection", t)["num_shards"] for t in collection._tables.all}
+        assert list(names_of.values()) == [2, 2, 2, 1]
+
+
+@pytest.mark.slow
+def test_more_replicas_than_the_server_has_nodes_for_are_refused(milvus_server):
+    place = MilvusPlace("127.0.0.1", milvus_server.port, "twice", "FLAT", replicas=2)
+    with pytest.raises(StoreError, match="twice"):
+        MilvusCollection.create(place, SPEC, patience_s=2)

@@ -54,31 +54,36 @@ class Layout:
     """An index type.
 
     Attributes:
-        factory: what FAISS calls it.
+        factory: what FAISS calls it; of a rotated one without the numbers that its sample decides.
         num_lists: inverted lists.
-        num_bytes: size in memory and on disk, about.
+        num_bytes: size in memory and on disk, about; a rotated one may take less.
         settings: how far to look, narrow first; wider ones are for descriptors that crowd.
+        rotated: lists and codes are of the descriptors' principal part, see `InvertedLists.train`.
     """
 
     factory: str
     num_lists: int
     num_bytes: int
     settings: tuple[Setting, ...]
+    rotated: bool = False
 
 
 def choose(num: int, dim: int, memory_bytes: int, rules: Rules = RULES) -> Layout | None:
     """The index type for a collection; None for exact search.
 
     * Below `rules.exact_below` pictures: exact search.
-    * Below `rules.codes_from`, and for an odd `dim`: `IVFn,SQ8`, inverted lists of a byte per number.
-    * Else: `IDMap,IVFn,PQ{dim/2}x4fs,Refine(SQ8)`, lists of 2 bits per number, read four times as fast, whose best are
-      looked at again with a byte per number. A refinement with 16-bit numbers finds no more, as the last word is that
-      of the collection's own descriptors in either case, and takes twice the space.
-    * Where that is more than a quarter of the memory: `IVFn,PQ{dim/2}x4fs` alone, a quarter of a byte per number; more
-      candidates are then read from the collection.
+    * Below `rules.codes_from`: `IVFn,SQ8`, inverted lists of a byte per number.
+    * Else: `IDMap,RR,IVFm,PQ4fs,Refine(SQ8)`. The descriptors' principal part, turned at random, is kept as 2 bits per
+      number, which a search reads thirty at a time; the best are looked at again with a byte per number of the whole. A
+      refinement with 16-bit numbers finds no more, as the last word is that of the collection's own descriptors in
+      either case, and takes twice the space.
+    * Where that is more than a quarter of the memory, and for an even `dim`: `IVFn,PQ{dim/2}x4fs` alone, a quarter of a
+      byte per number; more candidates are then read from the collection.
     * Where that is too much as well: exact search.
 
-    n is the power of two nearest to 4 √num: about as many centroids are compared with a query as descriptors.
+    n is the power of two nearest to 4 √num: about as many centroids are compared with a query as descriptors. m is that
+    nearest to √num: where a third of all codes must be read, as of descriptors without clear clusters, the change from
+    list to list is what takes the time.
 
     Args:
         num: pictures.
@@ -88,19 +93,20 @@ def choose(num: int, dim: int, memory_bytes: int, rules: Rules = RULES) -> Layou
     """
     if num < rules.exact_below:
         return None
-    lists = min(num, 2 ** round(math.log2(4 * math.sqrt(num))))
+    lists, few = (min(num, 2 ** round(math.log2(each * math.sqrt(num)))) for each in (4, 1))
     centroids = lists * dim * 4
     bytes_ = Layout(f"IVF{lists},SQ8", lists, num * (dim + 8) + centroids, (Setting(1.0), Setting(2.0)))
-    if dim % 2:
-        options = [bytes_]
-    else:
-        codes = f"IVF{lists},PQ{dim // 2}x4fs"
-        size = num * (dim // 4 + 8) + centroids
-        small = Layout(codes, lists, size, (Setting(3.0), Setting(12.0)))
-        refined = Layout(
-            f"IDMap,{codes},Refine(SQ8)", lists, size + num * (dim + 8), (Setting(1.0, 4), Setting(1.5, 16))
-        )
-        options = [bytes_ if num < rules.codes_from else refined, small]
+    codes = num * (math.ceil(dim / 4) + 8)
+    refined = Layout(
+        f"IDMap,RR,IVF{few},PQ4fs,Refine(SQ8)",
+        few,
+        codes + num * (dim + 8) + few * dim * 4,
+        (Setting(1.0, 16), Setting(1.5, 32)),
+        rotated=True,
+    )
+    options = [bytes_ if num < rules.codes_from else refined]
+    if dim % 2 == 0:
+        options.append(Layout(f"IVF{lists},PQ{dim // 2}x4fs", lists, codes + centroids, (Setting(3.0), Setting(12.0))))
     return next((layout for layout in options if layout.num_bytes <= memory_bytes / MEMORY_SHARE), None)
 
 

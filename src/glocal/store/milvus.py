@@ -92,7 +92,7 @@ class MilvusCollection(MilvusReader):
         try:
             if _is_complete(link, tables):
                 raise StoreError(f"There is an index in {place} already.")
-            create_tables(link, tables, spec.dim, place.index_type)
+            create_tables(link, tables, spec.dim)
             lease.acquire()
             source = quote_from_bytes(os.fsencode(model_source or spec.model))
             meta = {"format": str(FORMAT), "model_source": source, "local": str(local_form), "spec": spec.to_json()}

@@ -14,6 +14,7 @@ INDEX_TYPES = ("FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8")
 """What both the server and milvus-lite build; the others differ between versions."""
 CONSISTENCIES = ("strong", "bounded", "eventually")
 
+_COUNTS = tuple(map(str, range(1, 65)))
 _SHAPE = "milvus://HOST:PORT/NAME"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -31,6 +32,10 @@ class MilvusPlace:
         index_type: one of `INDEX_TYPES`; matters only when the index is made.
         consistency: "strong": a reader sees all that was written before it asked, and waits for that, a third of a
             second; "bounded": it may miss the last seconds; "eventually": it may miss more. A writer is always strong.
+        shards: that descriptors, local features and photos are spread over, 1 to 64; matters only when the index is
+            made. 0 leaves it to the server.
+        replicas: copies that the server's query nodes hold, 1 to 64, each on nodes of its own; matters when the server
+            loads the index. 0 leaves it to the server.
         tls: whether the connection is encrypted.
         token: "user:password" or an API key; empty for a server without authentication.
     """
@@ -40,6 +45,8 @@ class MilvusPlace:
     name: str
     index_type: str = "HNSW"
     consistency: str = "strong"
+    shards: int = 0
+    replicas: int = 0
     tls: bool = False
     token: str = field(default="", repr=False)
 
@@ -58,7 +65,7 @@ def is_milvus_url(text: str) -> bool:
 
 
 def parse_milvus_url(text: str) -> MilvusPlace:
-    """`milvus://[USER:PASSWORD@]HOST[:PORT]/NAME[?index=HNSW&consistency=strong]` -> its parts.
+    """`milvus://[USER:PASSWORD@]HOST[:PORT]/NAME[?index=HNSW&consistency=strong&shards=2&replicas=2]` -> its parts.
 
     Raises:
         ConfigError: it is no such URL. The message never repeats a secret.
@@ -82,7 +89,15 @@ def parse_milvus_url(text: str) -> MilvusPlace:
         )
     options = _options(parts.query)
     return MilvusPlace(
-        host, port, name, options["index"], options["consistency"], parts.scheme.lower() == SCHEMES[1], _token(parts)
+        host,
+        port,
+        name,
+        options.get("index", "HNSW"),
+        options.get("consistency", "strong"),
+        int(options.get("shards", "0")),
+        int(options.get("replicas", "0")),
+        parts.scheme.lower() == SCHEMES[1],
+        _token(parts),
     )
 
 
@@ -92,12 +107,13 @@ def _token(parts: SplitResult) -> str:
 
 
 def _options(query: str) -> dict[str, str]:
-    found = {"index": "HNSW", "consistency": "strong"}
-    known = {"index": INDEX_TYPES, "consistency": CONSISTENCIES}
+    found = {}
+    known = {"index": INDEX_TYPES, "consistency": CONSISTENCIES, "shards": _COUNTS, "replicas": _COUNTS}
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key not in known:
-            raise ConfigError(f'a URL of Milvus has no option "{key}". → {" or ".join(known)}')
+            raise ConfigError(f'a URL of Milvus has no option "{key}". → {", ".join(known)}')
         if value not in known[key]:
-            raise ConfigError(f'{key}="{value}" is none of {", ".join(known[key])}')
+            choices = "a number from 1 to 64" if known[key] is _COUNTS else f"one of {', '.join(known[key])}"
+            raise ConfigError(f'{key}="{value}" is not {choices}')
         found[key] = value
     return found

@@ -21,7 +21,7 @@ NO_VECTOR = [0.0, 0.0]
 
 _TEXT, _KEY = {"max_length": MAX_TEXT}, {"max_length": 64}
 _SHARDS = 1  # of small collections; the others get what the server's default is
-# The quality of the approximate types: recall of the first 100 is measured in tests/store/test_milvus_recall.py.
+# The quality of the approximate types: recall of the first 100 is measured in tests/store/test_milvus_server.py.
 _BUILD: dict[str, Row] = {
     "FLAT": {},
     "HNSW": {"M": 32, "efConstruction": 256},
@@ -64,14 +64,13 @@ class Tables:
         return self.contents, self.local, self.photos, self.meta
 
 
-def create_tables(link: MilvusLink, tables: Tables, dim: int, index_type: str) -> None:
+def create_tables(link: MilvusLink, tables: Tables, dim: int) -> None:
     """Make those collections that are not there yet, and load them.
 
     Args:
-        link: the server.
+        link: the server; its place names the type of the descriptors' index, shards and replicas.
         tables: their names.
         dim: length of a descriptor.
-        index_type: of the descriptors, one of `milvus_place.INDEX_TYPES`.
     """
     kinds = link.pymilvus.DataType
     text, whole, truth = kinds.VARCHAR, kinds.INT64, kinds.BOOL
@@ -109,14 +108,15 @@ def create_tables(link: MilvusLink, tables: Tables, dim: int, index_type: str) -
             for number, (field, (kind, options)) in enumerate(fields[collection].items()):
                 schema.add_field(field, kind, is_primary=number == 0, **options)
             schema.add_field("vector", kinds.FLOAT_VECTOR, dim=dim if has_descriptors else len(NO_VECTOR))
-            shards = {"num_shards": _SHARDS} if collection == tables.meta else {}
+            count = _SHARDS if collection == tables.meta else link.place.shards
+            shards = {"num_shards": count} if count else {}
             link.call("create_collection", collection, schema=schema, consistency_level="Strong", **shards)
         if not link.call("list_indexes", collection):
-            kind = index_type if has_descriptors else "FLAT"
+            kind = link.place.index_type if has_descriptors else "FLAT"
             indexes = link.pymilvus.MilvusClient.prepare_index_params()
             indexes.add_index("vector", index_type=kind, metric_type="IP", params=_BUILD[kind])
             link.call("create_index", collection, indexes, sync=False)  # there is nothing to build yet
-        link.call("load_collection", collection)
+        _load(link, collection)
 
     with ThreadPoolExecutor(len(tables.all)) as pool:  # each waits seconds for the server
         list(pool.map(make, tables.all))
@@ -130,7 +130,12 @@ def tables_exist(link: MilvusLink, tables: Tables) -> bool:
 def load_tables(link: MilvusLink, tables: Tables) -> None:
     """Have the server hold the collections ready for reading; at once if it does."""
     with ThreadPoolExecutor(len(tables.all)) as pool:
-        list(pool.map(lambda collection: link.call("load_collection", collection), tables.all))
+        list(pool.map(lambda collection: _load(link, collection), tables.all))
+
+
+def _load(link: MilvusLink, collection: str) -> None:
+    replicas = {"replica_number": link.place.replicas} if link.place.replicas else {}
+    link.call("load_collection", collection, **replicas)
 
 
 def index_type_of(link: MilvusLink, tables: Tables) -> str:
