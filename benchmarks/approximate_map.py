@@ -6,8 +6,8 @@ The folder holds `groundtruth.json` as for `photos.py`. Gallery and queries are 
 of the gallery lie as many distractors as are needed, at cosines between 0.2 and 0.8 to it, in random directions: a
 query meets them right below the photo that they lie around. All go into one collection with its nearest-neighbour file
 (`glocal.index`), which is searched for the best `--depth` of each query; the same is done by comparing all. Both lists
-are scored by the revisited protocol, without any re-ranking. What lies below the depth counts as not found in both; the
-mAP over the whole list, without distractors too, stands beside it.
+are scored by the revisited protocol, without any re-ranking. What lies below the depth counts as not found in both. The
+mAP without distractors stands beside it.
 """
 
 from __future__ import annotations
@@ -86,11 +86,10 @@ def main() -> None:
     rows = np.concatenate([gallery, around(gallery, options.distractors)])
     names = truth["gallery"] + [f"distractor {i}" for i in range(options.distractors)]
     file_of = {name_of(i): name for i, name in enumerate(names)}
-    lists: dict[str, list[Shortlist]] = {"all compared": [], "all compared, whole list": [], "no distractors": []}
+    lists: dict[str, list[Shortlist]] = {"all compared": [], "no distractors": []}
     for query in queries:
         similarities = rows @ query
         lists["all compared"].append(ranked(similarities, names, options.depth))
-        lists["all compared, whole list"].append(ranked(similarities, names, len(names)))
         lists["no distractors"].append(ranked(similarities[: len(gallery)], names, len(gallery)))
     with tempfile.TemporaryDirectory() as folder:
         made = build_collection(Path(folder), rows, RULES.codes_from)

@@ -42,6 +42,9 @@ class FakeLists:
     def __init__(self, nearest, most, refine=0):
         self.nearest, self.most, self.refine, self.asked = nearest, most, refine, []
 
+    def __len__(self):
+        return 100_000
+
     def candidates(self, queries, count, nprobe, refine):
         self.asked.append((count, nprobe, refine))
         seen = 100 * min(nprobe, self.most) // self.most if refine >= self.refine else 50
@@ -71,11 +74,25 @@ def test_the_fewest_lists_that_find_enough_are_found_to_a_sixteenth():
         assert 0.98 <= tuned.recall_100 <= 1
 
 
-def test_a_wider_setting_is_taken_only_if_the_narrow_one_cannot_find_enough():
+def test_a_wider_setting_is_taken_if_the_narrow_one_cannot_find_enough():
     probes, nearest = hundred_neighbours()
     narrow, wide = Setting(1.1, 4), Setting(1.5, 16)
     assert tune(FakeLists(nearest, 10, refine=4), probes, layout(narrow, wide), lambda: None).setting == narrow
     assert tune(FakeLists(nearest, 10, refine=16), probes, layout(narrow, wide), lambda: None).setting == wide
+
+
+def test_of_two_settings_that_find_enough_the_one_with_less_work_is_taken():
+    probes, nearest = hundred_neighbours()
+    narrow, wide = Setting(1.0, 1), Setting(1.0, 2)
+
+    class Wide(FakeLists):
+        def candidates(self, queries, count, nprobe, refine):
+            return super().candidates(queries, count, nprobe * (2 if refine == 2 else 1), refine)
+
+    # Of 100,000 pictures, all lists instead of half of them are 50,000 codes; 110 more candidates 11,000.
+    assert tune(Wide(nearest, 1024), probes, layout(narrow, wide), lambda: None).setting == wide
+    # A 50th of the lists instead of a 100th: a thousand codes.
+    assert tune(Wide(nearest, 20), probes, layout(narrow, wide), lambda: None).setting == narrow
 
 
 def test_where_nothing_finds_enough_all_lists_are_read_and_what_is_found_is_told():

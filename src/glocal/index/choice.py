@@ -101,7 +101,7 @@ def choose(num: int, dim: int, memory_bytes: int, rules: Rules = RULES) -> Layou
         f"IDMap,RR,IVF{few},PQ4fs,Refine(SQ8)",
         few,
         codes + num * (dim + 8) + few * dim * 4,
-        (Setting(1.0, 16), Setting(1.5, 32)),
+        (Setting(1.0, 4), Setting(1.0, 8), Setting(1.0, 16), Setting(1.5, 32)),
         rotated=True,
     )
     options = [bytes_ if num < rules.codes_from else refined]

@@ -121,7 +121,8 @@ class Nearest:
         numbers, vectors = found
         similarities = queries.vectors @ vectors.T
         places = [_best(own, k) for own in similarities]
-        names = hashes_of(self._collection, numbers[np.unique(np.concatenate(places))].tolist())
+        asked = places[0] if len(places) == 1 else np.unique(np.concatenate(places))
+        names = hashes_of(self._collection, numbers[asked].tolist())
         merged = []
         for own, best, newer in zip(similarities, places, compared, strict=True):
             ids = tuple(names[number] for number in numbers[best].tolist()) + newer.ids
@@ -181,11 +182,14 @@ class Nearest:
             nprobe = math.ceil(voucher.nprobe * max(1.0, k / TUNED_FOR) * further)
             with lists.one_thread():
                 labels = lists.candidates(queries.vectors, math.ceil(wanted * further), nprobe, voucher.refine)
-            known = np.unique(labels[(labels > 0) & (labels <= opened.covers)]).tolist()
+            # Sets and lists: of a hundred numbers NumPy's own ways of this take longer than reading the lists.
+            seen = labels.tolist()
+            known = sorted({number for row in seen for number in row if 0 < number <= opened.covers})
             if opened.has_hidden:
                 known = visible_of(self._collection, known)
             numbers, vectors = vectors_of(self._collection, known)
-            if np.isin(labels, numbers).sum(axis=1).min() >= enough:
+            there = set(numbers.tolist())
+            if min(sum(number in there for number in row) for row in seen) >= enough:
                 return numbers, vectors
         return None
 

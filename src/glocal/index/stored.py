@@ -96,7 +96,7 @@ def vectors_of(collection: Collection, numbers: Sequence[int]) -> tuple[Numbers,
     """
     rows = _asked(collection, "SELECT content, vector FROM descriptors WHERE content IN", numbers)
     vectors = decode_vectors([row[1] for row in rows], collection.spec.dim)
-    checked = Descriptors(tuple(str(row[0]) for row in rows), vectors)
+    checked = Descriptors(tuple(str(row[0]) for row in rows), vectors)  # for its checks
     return np.fromiter((row[0] for row in rows), np.int64, len(rows)), checked.vectors
 
 

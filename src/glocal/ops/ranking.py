@@ -23,7 +23,11 @@ def top_k(similarities: NDArray[np.float32], ids: Sequence[str], k: int) -> list
     # Everything equal to the k-th value takes part in the tie-break.
     threshold = np.partition(similarities, count - k)[count - k]
     candidates = np.flatnonzero(similarities >= threshold)
-    return sorted(candidates.tolist(), key=lambda i: (-similarities[i], ids[i]))[:k]
+    ranked = sorted(
+        (-similarity, ids[i], i)
+        for similarity, i in zip(similarities[candidates].tolist(), candidates.tolist(), strict=True)
+    )
+    return [i for _, _, i in ranked[:k]]
 
 
 def average_precision(
