@@ -72,7 +72,11 @@ def recognize(
         ImageError: the query cannot be read.
         NothingToDo: the collection is empty.
     """
-    result = searcher.search(photo, SEARCHED, box=box, upright=upright)
+    return recognition_of(searcher.search(photo, SEARCHED, box=box, upright=upright), options)
+
+
+def recognition_of(result: SearchResult, options: VotingOptions | None = None) -> RecognitionResult:
+    """Name what a photo shows, by a search of `SEARCHED` hits that was done."""
     return RecognitionResult(_vote(result.hits, result.judged, options or DEFAULTS), result)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,7 +61,7 @@ class Query:
     """The photo that was asked about.
 
     Attributes:
-        path: its file.
+        path: its file, or the name of one that is none.
         size: (W, H) of the upright photo in pixels.
         box: the searched part, x, y, width, height in pixels, or None.
         num_features: its local features.
@@ -71,6 +71,46 @@ class Query:
     size: tuple[int, int]
     box: Box | None
     num_features: int
+
+
+@dataclass(frozen=True, slots=True)
+class PictureBytes:
+    """A picture that is no file of this computer: it is described and searched, and never written down.
+
+    Attributes:
+        data: its bytes, as a file would hold them.
+        name: what messages call it.
+    """
+
+    data: bytes = field(repr=False)
+    name: str = "the picture"
+
+
+PhotoSource = str | os.PathLike[str] | PictureBytes
+"""Where a query comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A query with its features: all that a search needs of it, as often as it is asked.
+
+    Attributes:
+        query: what was asked.
+        asked: the box as it was asked for, before it was clipped.
+        content_hash: BLAKE2b-128 of the picture's bytes.
+        vectors: (T, D) descriptors of unit norm, one for each way in which it was turned.
+        local: as many sets of local features, in pixels of the whole upright picture.
+        decode_s: seconds for reading and decoding.
+        seconds: for everything.
+    """
+
+    query: Query
+    asked: Box | None
+    content_hash: str
+    vectors: Vectors = field(repr=False)
+    local: tuple[LocalFeatures, ...] = field(repr=False)
+    decode_s: float
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +260,7 @@ class PairReport:
         band: how sure that is.
         verification: the geometry; None for a model without local features.
         view: where they agree; None for a model without local features.
+        sizes: (W, H) of both upright photos in pixels.
     """
 
     similarity: float
@@ -227,6 +268,7 @@ class PairReport:
     band: Band
     verification: Verification | None
     view: MatchView | None
+    sizes: tuple[tuple[int, int], tuple[int, int]]
 
 
 def read_pixels(pool: PhotoPool, path: Path, longest: int = 1600) -> Pixels:
@@ -243,6 +285,7 @@ class Searcher:
         collection: FeatureStore,
         options: VerificationOptions | None = None,
         model: ModelSource | None = None,
+        pool: PhotoPool | None = None,
     ) -> None:
         """Nothing is loaded yet.
 
@@ -252,6 +295,8 @@ class Searcher:
                 binary collection is one of signs; without one, candidates are compared as the model's others are, and
                 hits are not judged.
             model: what describes the queries; None takes the model that the collection names.
+            pool: what reads and describes queries with that model, shared with others and theirs to close; None starts
+                one of its own.
         """
         self._collection = collection
         self._model = model or ModelSource(collection.model_source)
@@ -260,14 +305,15 @@ class Searcher:
         nearest = self._calibration or _calibration_of(collection.spec)
         self._asked = options
         self._options = options or (nearest.verification if nearest else DEFAULTS)
+        self._shared = pool
         self._pool: PhotoPool | None = None
         self._nearest = Nearest(collection) if isinstance(collection, Collection) else None
 
     def close(self) -> None:
         """End the worker process."""
-        if self._pool:
+        if self._pool and self._pool is not self._shared:
             self._pool.close()
-            self._pool = None
+        self._pool = None
 
     def __enter__(self) -> Searcher:
         return self
@@ -280,18 +326,19 @@ class Searcher:
         """What reads and describes queries; started on first use, checked against the collection."""
         if self._pool is None:
             check_place(self._collection, self._model)
-            pool = self._model.pool()
+            pool = self._shared or self._model.pool()
             try:
                 check_spec(self._collection, pool.spec(), self._model.source)
             except BaseException:
-                pool.close()
+                if pool is not self._shared:
+                    pool.close()
                 raise
             self._pool = pool
         return self._pool
 
     def search(
         self,
-        photo: str | os.PathLike[str],
+        photo: PhotoSource,
         topk: int = 20,
         rerank: str = "geometric",
         box: Box | None = None,
@@ -300,7 +347,7 @@ class Searcher:
         """Find the photos that show what a query shows.
 
         Args:
-            photo: the query's file.
+            photo: the query's file, or its bytes.
             topk: most hits to return.
             rerank: "geometric" verifies the best candidates, "none" leaves them by similarity; a model
                 without local features can only do that.
@@ -315,64 +362,150 @@ class Searcher:
             SpecMismatch: the collection was made by other weights than those at hand.
             WeightsError: the weights that made it are gone.
         """
-        if topk < 1:
-            raise ConfigError(f"topk must be at least 1, not {topk}")
-        if rerank not in RERANKERS:
-            raise ConfigError(f'Unknown re-ranking "{rerank}". Choose from {", ".join(RERANKERS)}.')
-        path = Path(photo)
-        started = time.perf_counter()
+        _check_arguments(topk, rerank)
         with ThreadPoolExecutor(1) as background:  # the worker reads the query while we read the descriptors
             loading = background.submit(self._load)
-            answers = self._describe(path, box, 1 if upright else self._model.query_turns)
+            described = self.describe(photo, box, upright)
             loading.result()
+        return self.find(described, topk, rerank)
+
+    def describe(self, photo: PhotoSource, box: Box | None = None, upright: bool = False) -> Described:
+        """The features of a query, for `find` and `stages`; arguments and errors as those of `search`."""
+        started = time.perf_counter()
+        answers = self._describe(photo, box, 1 if upright else self._model.query_turns)
         answer = answers[0]
         ways = [turned.extraction("query") for turned in answers]
-        vectors = np.stack([way.descriptor for way in ways])  # (T, D)
-        local = [_shift(way.local, answer) for way in ways]
-        described = time.perf_counter()
+        local = tuple(_shift(way.local, answer) for way in ways)
+        return Described(
+            query=Query(_path_of(photo), answer.size, answer.box, len(local[0])),
+            asked=box,
+            content_hash=answer.content_hash,
+            vectors=np.stack([way.descriptor for way in ways]),
+            local=local,
+            decode_s=answer.decode_s,
+            seconds=time.perf_counter() - started,
+        )
+
+    def find(
+        self, asked: Described, topk: int = 20, rerank: str = "geometric", depth: int | None = None
+    ) -> SearchResult:
+        """The answer to a query that was described; arguments and errors as those of `search`.
+
+        Args:
+            asked: the query.
+            topk: most hits to return.
+            rerank: "geometric" or "none".
+            depth: how many candidates are verified at most; None for `Searcher.depth`.
+        """
+        (result,) = self._stages(asked, topk, rerank, depth, early=False)
+        return result
+
+    def stages(
+        self, asked: Described, topk: int = 20, rerank: str = "geometric", depth: int | None = None
+    ) -> Generator[SearchResult]:
+        """Twice an answer: the hits by similarity, then those of `find`, which take longer."""
+        return self._stages(asked, topk, rerank, depth, early=True)
+
+    def is_plain(self, asked: Described) -> bool:
+        """Whether a query has too few local features to identify anything."""
+        return self._verifies and len(asked.local[0]) < MIN_FEATURES
+
+    def verify(self, asked: Described, name: str) -> tuple[Match, float]:
+        """A query compared with one picture of the collection, as a search would do it.
+
+        Args:
+            asked: the query.
+            name: the picture's id.
+
+        Returns:
+            The picture as a hit, and the seconds it took. Its rank says nothing; its similarity is that of the query
+            as it is.
+
+        Raises:
+            StoreError: there is no such picture, or the collection is damaged.
+        """
+        started = time.perf_counter()
+        with self._collection.snapshot():
+            vectors = self._collection.vectors([name])
+            shortlist = best_of(
+                [
+                    Shortlist(str(turn), (name,), np.asarray([vector @ vectors[0]], np.float32))
+                    for turn, vector in enumerate(asked.vectors)
+                ],
+                1,
+                TURN_PENALTY,
+            )
+            features: Read = {}
+            verified: dict[str, Verification] = {}
+            reranker = self._reranker(features)
+            if self._verifies and not self.is_plain(asked):
+                features.update(zip([name], self._read([name]), strict=True))
+                verified = reranker.verify(asked.local, [name])
+            (hit,) = reranker.order(shortlist, verified)
+            match = self._match(hit, asked.query, asked.local, features)
+        return match, time.perf_counter() - started
+
+    def _stages(
+        self, asked: Described, topk: int, rerank: str, depth: int | None, early: bool
+    ) -> Generator[SearchResult]:
+        _check_arguments(topk, rerank)
+        depth = self._options.depth if depth is None else depth
+        started = time.perf_counter()
+        query, vectors, local = asked.query, asked.vectors, asked.local
         with self._collection.snapshot():
             num_searched = self._num_searched()
             if not num_searched:
                 raise NothingToDo(f"The index in {self._collection.directory} is empty. → glocal index PHOTOS")
-            length = max(topk, self._options.depth)
-            shortlist = self._shortlist(vectors, length)
+            shortlist = self._shortlist(vectors, max(topk, depth))
             found = time.perf_counter()
             features: Read = {}
-            hits = self._reranker(features).order(shortlist, {})
-            if rerank == "geometric" and self._verifies and len(local[0]) >= MIN_FEATURES:
-                hits = self._rerank(vectors, local, shortlist, features)
-            query = Query(path, answer.size, answer.box, len(local[0]))
-            matches = tuple(self._match(hit, query, local, features) for hit in hits[:topk])
-        timing = {
-            "extract": described - started,
-            "search": found - described,
-            "rerank": time.perf_counter() - found,
-        }
-        judged = self._calibration is not None
-        return SearchResult(query, matches, num_searched, self._warnings(query, box), timing, judged)
 
-    def explain(self, first: str | os.PathLike[str], second: str | os.PathLike[str]) -> PairReport:
-        """Compare two photo files, by their local descriptors as they are, whatever form the collection keeps.
+            def answer(hits: Sequence[Hit]) -> SearchResult:
+                matches = tuple(self._match(hit, query, local, features) for hit in hits[:topk])
+                timing = {
+                    "extract": asked.seconds,
+                    "search": found - started,
+                    "rerank": time.perf_counter() - found,
+                }
+                judged = self._calibration is not None
+                return SearchResult(query, matches, num_searched, self._warnings(query, asked.asked), timing, judged)
+
+            hits = self._reranker(features).order(shortlist, {})
+            if early:
+                yield answer(hits)
+            if rerank == "geometric" and self._verifies and not self.is_plain(asked):
+                hits = self._rerank(vectors, local, shortlist, features, depth)
+            yield answer(hits)
+
+    def explain(self, first: PhotoSource, second: PhotoSource) -> PairReport:
+        """Compare two photos, by their local descriptors as they are, whatever form the collection keeps.
 
         Raises:
             ImageError: one of them cannot be read.
         """
-        return compare_photos(self.pool, Path(first), Path(second), self._asked, self._model.query_turns)
+        return compare_photos(self.pool, first, second, self._asked, self._model.query_turns)
 
-    def size_of(self, photo: Path) -> tuple[int, int]:
+    @property
+    def depth(self) -> int:
+        """How many candidates are verified at most."""
+        return self._options.depth
+
+    def size_of(self, photo: PhotoSource) -> tuple[int, int]:
         """(W, H) of an upright photo in pixels.
 
         Raises:
             ImageError: it cannot be read.
             ConfigError: there is no such file.
         """
-        _expect_picture(photo)
-        (answer,) = _read_photo(self.pool, photo, [Request(b"", want="pixels", longest=64)])
+        if not isinstance(photo, PictureBytes):
+            _expect_picture(Path(photo))
+        (answer,) = _read_photo(self.pool, photo, Request(b"", want="pixels", longest=64))
         return answer.size
 
-    def _describe(self, path: Path, box: Box | None, turns: int) -> list[Answer]:
-        _expect_picture(path)
-        return _describe_photo(self.pool, path, turns, box)
+    def _describe(self, photo: PhotoSource, box: Box | None, turns: int) -> list[Answer]:
+        if not isinstance(photo, PictureBytes):
+            _expect_picture(Path(photo))
+        return _describe_photo(self.pool, photo, turns, box)
 
     def _shortlist(self, vectors: Vectors, k: int) -> Shortlist:
         """The k most similar photos to a query's (T, D) descriptors, one for each way it is turned."""
@@ -405,7 +538,7 @@ class Searcher:
         return self._collection.local_features_many(names)
 
     def _rerank(
-        self, vectors: Vectors, local: Sequence[LocalFeatures], shortlist: Shortlist, features: Read
+        self, vectors: Vectors, local: Sequence[LocalFeatures], shortlist: Shortlist, features: Read, depth: int
     ) -> list[Hit]:
         """Verify half of the depth, search again with what was found for sure, verify the other half."""
         reranker = self._reranker(features)
@@ -414,7 +547,6 @@ class Searcher:
             features.update(zip(names, self._read(names), strict=True))
             return reranker.verify(local, names)
 
-        depth = self._options.depth
         verified = verify(shortlist.ids[: depth // 2])
         sure = [hit.id for hit in reranker.order(shortlist, verified) if self._band(hit) == Band.SAME]
         if sure:
@@ -484,20 +616,35 @@ def _expect_picture(path: Path) -> None:
         raise ConfigError(f"No such picture: {path}")
 
 
-def _read_photo(pool: PhotoPool, path: Path, requests: Sequence[Request]) -> list[Answer]:
-    """Have workers read a photo in some ways, order kept; the error names the file."""
-    file = os.fsencode(path.resolve())
+def _check_arguments(topk: int, rerank: str) -> None:
+    if topk < 1:
+        raise ConfigError(f"topk must be at least 1, not {topk}")
+    if rerank not in RERANKERS:
+        raise ConfigError(f'Unknown re-ranking "{rerank}". Choose from {", ".join(RERANKERS)}.')
+
+
+def _path_of(photo: PhotoSource) -> Path:
+    """The file of a query, or the name of one that is none."""
+    return Path(photo.name if isinstance(photo, PictureBytes) else photo)
+
+
+def _read_photo(pool: PhotoPool, photo: PhotoSource, request: Request) -> list[Answer]:
+    """Have workers read a photo in all the ways that a request wants, order kept; the error names the photo."""
+    if isinstance(photo, PictureBytes):
+        request = replace(request, path=os.fsencode(photo.name), data=photo.data)
+    else:
+        request = replace(request, path=os.fsencode(Path(photo).resolve()))
     answers: dict[int, Answer] = {}
-    for request, outcome in pool.run([replace(r, path=file, key=i) for i, r in enumerate(requests)]):
+    for asked, outcome in pool.run([request]):
         if isinstance(outcome, ImageError):
-            raise ImageError(outcome.code, f"cannot read {path} — {outcome.detail}") from outcome
-        answers[request.key] = outcome
-    return [answers[i] for i in range(len(requests))]
+            raise ImageError(outcome.code, f"cannot read {_path_of(photo)} — {outcome.detail}") from outcome
+        answers[asked.turn] = outcome
+    return [answers[turn] for turn in sorted(answers)]
 
 
-def _describe_photo(pool: PhotoPool, path: Path, turns: int = 1, box: Box | None = None) -> list[Answer]:
+def _describe_photo(pool: PhotoPool, photo: PhotoSource, turns: int = 1, box: Box | None = None) -> list[Answer]:
     """A photo as it is and turned by 1, 2, ... quarter turns."""
-    return _read_photo(pool, path, [Request(b"", box=box, turn=turn) for turn in range(turns)])
+    return _read_photo(pool, photo, Request(b"", box=box, num_turns=turns))
 
 
 def _calibration_of(spec: ExtractorSpec, form: LocalForm = LocalForm.INT8) -> Calibration | None:
@@ -507,31 +654,34 @@ def _calibration_of(spec: ExtractorSpec, form: LocalForm = LocalForm.INT8) -> Ca
 
 
 def compare_photos(
-    pool: PhotoPool, first: Path, second: Path, options: VerificationOptions | None = None, turns: int = 1
+    pool: PhotoPool, first: PhotoSource, second: PhotoSource, options: VerificationOptions | None = None, turns: int = 1
 ) -> PairReport:
-    """Compare two photo files: similarity, geometry, verdict; only the similarity for a model without local features.
+    """Compare two photos: similarity, geometry, verdict; only the similarity for a model without local features.
 
     Args:
         pool: reads the photos and describes them.
-        first: a file; the query's part.
-        second: a file.
+        first: a file, or bytes; the query's part.
+        second: likewise.
         options: how they are compared; None takes what the model's calibration was measured with.
         turns: in how many quarter turns the first is described, see `Preprocessing.query_turns`; the best one counts.
 
     Raises:
         ImageError: one of them cannot be read.
     """
-    query = [answer.extraction(first.name) for answer in _describe_photo(pool, first, turns)]
-    target = _describe_photo(pool, second)[0].extraction(second.name)
+    query = [answer.extraction(_path_of(first).name) for answer in _describe_photo(pool, first, turns)]
+    target = _describe_photo(pool, second)[0].extraction(_path_of(second).name)
+    sizes = (query[0].local.size, target.local.size)
     similarity = max(float(turned.descriptor @ target.descriptor) for turned in query)
     if not pool.spec().local_dim:
-        return PairReport(similarity, None, Band.LOOK_ALIKE, None, None)
+        return PairReport(similarity, None, Band.LOOK_ALIKE, None, None, sizes)
     calibration = _calibration_of(pool.spec())
     options = options or (calibration.verification if calibration else DEFAULTS)
     local = [turned.local for turned in query]
     verification = verify_turns(local, target.local, options)
     probability, band = judge(calibration, Hit("second", 1, similarity, verification))
-    return PairReport(similarity, probability, band, verification, view_of(local, target.local, verification, None))
+    return PairReport(
+        similarity, probability, band, verification, view_of(local, target.local, verification, None), sizes
+    )
 
 
 def _with(wider: Shortlist, first: Shortlist, verified: Mapping[str, Verification]) -> Shortlist:

@@ -22,6 +22,7 @@ from glocal.errors import RetrievalError
 VERBS = {
     "index": "make a folder of photos searchable, or bring its index up to date",
     "search": "find the photos that show what a photo shows",
+    "serve": "search in the browser and over HTTP",
     "explain": "compare two photos: matches, verdict, picture of the match lines",
     "recognize": "say what a photo shows, by the labels of the photos that show the same",
     "rerank": "verify and order somebody else's candidates for a photo",

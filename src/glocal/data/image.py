@@ -102,8 +102,7 @@ def read_file(path: str | bytes | Path, limits: DecodeLimits = LIMITS) -> FileBy
             if before.st_size == 0:
                 raise ImageError("empty")
             if before.st_size > limits.max_bytes:
-                found, limit = before.st_size / 2**20, limits.max_bytes / 2**20
-                raise ImageError("too_large_file", f"{found:,.0f} MiB; the limit is {limit:,.0f} MiB")
+                raise ImageError("too_large_file", _too_large(before.st_size, limits))
             try:
                 data = file.read(limits.max_bytes + 1)
             except OSError as error:
@@ -112,6 +111,23 @@ def read_file(path: str | bytes | Path, limits: DecodeLimits = LIMITS) -> FileBy
         if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and len(data) == after.st_size:
             return FileBytes(data, hash_content(data), after.st_mtime_ns)
     raise ImageError("unreadable", "it changed while it was read; run the same command again")
+
+
+def check_bytes(data: bytes, limits: DecodeLimits = LIMITS) -> FileBytes:
+    """The bytes of a picture that is no file, with what `read_file` tells; its modification time is 0.
+
+    Raises:
+        ImageError: `empty` or `too_large_file`.
+    """
+    if not data:
+        raise ImageError("empty")
+    if len(data) > limits.max_bytes:
+        raise ImageError("too_large_file", _too_large(len(data), limits))
+    return FileBytes(data, hash_content(data), 0)
+
+
+def _too_large(num_bytes: int, limits: DecodeLimits) -> str:
+    return f"{num_bytes / 2**20:,.0f} MiB; the limit is {limits.max_bytes / 2**20:,.0f} MiB"
 
 
 def _check_scans(data: bytes, limits: DecodeLimits) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -18,6 +19,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self, cast
+
+import numpy as np
 
 from glocal.data.image import LIMITS, DecodeLimits
 from glocal.errors import ConfigError, ImageError
@@ -148,10 +151,10 @@ class BatchingPool:
                     if isinstance(outcome, ImageError) or request.want == "pixels":
                         yield request, outcome
                     else:
-                        waiting = _Waiting(request, outcome)
-                        held += waiting.num_bytes
-                        if full := buckets.add(waiting, self._extractor.batch_size):
-                            start(full)
+                        for waiting in _turned(request, outcome):
+                            held += waiting.num_bytes
+                            if full := buckets.add(waiting, self._extractor.batch_size):
+                                start(full)
                     while running and (
                         running[0][0].done() or len(running) > self._max_running or held > MAX_WAITING_BYTES
                     ):
@@ -195,11 +198,13 @@ class BatchingPool:
         self.close()
 
     def _decoding(self, request: Request) -> Request:
-        """What the workers are asked for; the key is the request itself."""
+        """What the workers are asked for; the key is the request itself. A photo is decoded once for all its turns."""
         how = self._extractor.preprocessing
         longest = how.image_size if request.longest is None else request.longest
         rule = request.rule if request.want == "pixels" else how.resize
-        return dataclasses.replace(request, key=request, want="pixels", longest=longest, rule=rule)
+        described = request.want != "pixels"
+        decoded = dataclasses.replace(request, key=request, want="pixels", longest=longest, rule=rule)
+        return dataclasses.replace(decoded, turn=0, num_turns=1) if described else decoded
 
     def _describe(self, batch: list[_Waiting]) -> list[Outcome]:
         """The outcomes of one batch; a photo that cannot be described takes no other with it."""
@@ -212,6 +217,15 @@ class BatchingPool:
             return [outcome for waiting in batch for outcome in self._describe([waiting])]
         seconds = (time.perf_counter() - started) / len(batch)
         return list(_outcomes(batch, extractions, seconds))
+
+
+def _turned(request: Request, answer: Answer) -> Iterator[_Waiting]:
+    """A decoded photo in all ways in which it is to be described; each answers a request for that way alone."""
+    pixels = answer.arrays["pixels"]
+    for turn in range(request.turn, request.turn + request.num_turns):
+        one = request if request.num_turns == 1 else dataclasses.replace(request, turn=turn, num_turns=1)
+        arrays = {"pixels": np.ascontiguousarray(np.rot90(pixels, turn))}
+        yield _Waiting(one, dataclasses.replace(answer, arrays=arrays))
 
 
 def _outcomes(batch: list[_Waiting], extractions: list[Extraction], seconds: float) -> Iterator[Outcome]:
@@ -247,6 +261,7 @@ class ModelSource:
         self.device = device
         self.batch_size = batch_size
         self._network: BatchExtractor | None = None
+        self._loading = threading.Lock()
         if not _DEVICE.fullmatch(device):
             raise ConfigError(f'Unknown device "{device}". → auto, cpu, cuda, cuda:1 or mps')
         if batch_size != "auto" and not (isinstance(batch_size, int) and batch_size > 0):
@@ -284,11 +299,12 @@ class ModelSource:
             WeightsError: its weights are missing or damaged.
             BackendUnavailable: there is no such device.
         """
-        if self._network is None:
-            from glocal.extract.load import load  # noqa: PLC0415 - torch takes seconds: only networks pay for it
+        with self._loading:
+            if self._network is None:
+                from glocal.extract.load import load  # noqa: PLC0415 - torch takes seconds: only networks pay for it
 
-            self._network = cast(BatchExtractor, load(self.source, self.device, self.batch_size))
-        return self._network
+                self._network = cast(BatchExtractor, load(self.source, self.device, self.batch_size))
+            return self._network
 
     def pool(self, workers: int = 1, limits: DecodeLimits = LIMITS, timeout_s: float = TIMEOUT_S) -> PhotoPool:
         """A pool that describes photos with this model."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import json
 import os
+import select
 import selectors
+import signal
 import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -29,6 +32,8 @@ PIXELS_ONLY = "none"
 _START_TIMEOUT_S = 120.0
 _QUEUED = 2  # one request is worked on while the next waits in the pipe
 _READ_BYTES = 1 << 20
+_PIPE_BYTES = 1 << 20
+_F_SETPIPE_SZ = 1031  # Linux; `fcntl` has no name for it in every Python
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,10 @@ class Request:
         rule: interpolation of that reduction, see `glocal.models.preprocessing.RESIZE_RULES`.
         turn: quarter turns counter-clockwise by which the photo, or the box, is turned before it is described. Features
             come back in the coordinates of the upright one; pixels come turned.
+        num_turns: describe it in so many ways, from `turn` on, each a quarter turn further. Each gives an outcome of
+            its own, whose request has its `turn`; a photo that cannot be read gives one.
+        data: the bytes of the photo, which go to the worker through its pipe; None to read `path`, which otherwise is
+            a mere name.
     """
 
     path: bytes
@@ -55,9 +64,11 @@ class Request:
     longest: int | None = None
     rule: str = "area"
     turn: int = 0
+    num_turns: int = 1
+    data: bytes | None = field(default=None, repr=False)
 
     def to_line(self) -> bytes:
-        """One line of JSON; bytes that are not UTF-8 travel as lone surrogates."""
+        """One line of JSON, which the photo's `data` follow; bytes that are not UTF-8 travel as lone surrogates."""
         fields = {
             "path": os.fsdecode(self.path),
             "want": self.want,
@@ -66,6 +77,7 @@ class Request:
             "longest": self.longest,
             "rule": self.rule,
             "turn": self.turn,
+            "num_bytes": None if self.data is None else len(self.data),
         }
         return json.dumps(fields).encode("ascii") + b"\n"
 
@@ -150,6 +162,16 @@ class PhotoPool(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+def each_turn(requests: Iterable[Request]) -> Iterator[Request]:
+    """The requests, one for each way in which a photo is to be described."""
+    for request in requests:
+        if request.num_turns == 1:
+            yield request
+            continue
+        for turn in range(request.turn, request.turn + request.num_turns):
+            yield dataclasses.replace(request, turn=turn, num_turns=1)
+
+
 def read_one(pool: PhotoPool, request: Request) -> Answer:
     """Answer one request by `run`.
 
@@ -160,6 +182,24 @@ def read_one(pool: PhotoPool, request: Request) -> Answer:
     if isinstance(outcome, ImageError):
         raise outcome
     return outcome
+
+
+class _Peekable:
+    """Requests, of which the next can be looked at before it is taken."""
+
+    def __init__(self, requests: Iterator[Request]) -> None:
+        self._requests = requests
+        self._next: Request | None = None
+
+    def peek(self) -> Request | None:
+        if self._next is None:
+            self._next = next(self._requests, None)
+        return self._next
+
+    def take(self) -> Request:
+        taken, self._next = self.peek(), None
+        assert taken is not None
+        return taken
 
 
 class _Worker:
@@ -178,7 +218,12 @@ class _Worker:
             bufsize=0,
         )
         assert self.process.stdout is not None
+        assert self.process.stdin is not None
         os.set_blocking(self.process.stdout.fileno(), False)
+        os.set_blocking(self.process.stdin.fileno(), False)
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):  # only fewer switches between the two processes
+                fcntl.fcntl(pipe.fileno(), _F_SETPIPE_SZ, _PIPE_BYTES)
         self.pending: deque[Request] = deque()
         self.buffer = bytearray()
         self.ready = False
@@ -189,9 +234,22 @@ class _Worker:
         if not self.pending and self.ready:
             self.deadline = time.monotonic() + timeout_s
         self.pending.append(request)
-        assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # its death is noticed when we read from it
-            self.process.stdin.write(request.to_line())
+            self._write(request.to_line())
+            if request.data is not None:
+                self._write(request.data)
+
+    def _write(self, data: bytes) -> None:
+        """Put all of it into the pipe, or as much as the worker takes until its deadline, when it is replaced."""
+        assert self.process.stdin is not None
+        pipe, left = self.process.stdin.fileno(), memoryview(data)
+        while left:
+            try:
+                left = left[os.write(pipe, left) :]
+            except BlockingIOError:
+                wait_s = self.deadline - time.monotonic()
+                if wait_s <= 0 or not select.select([], [pipe], [], wait_s)[1]:
+                    return
 
     def read(self) -> bool:
         """Fill the buffer; False at the end of the pipe."""
@@ -202,6 +260,20 @@ class _Worker:
             return True
         self.buffer += data
         return bool(data)
+
+    def takes_another(self, request: Request, depth: int) -> bool:
+        """Whether it has `depth` requests and can be given one more.
+
+        Bytes are for a worker without any: while it answers one, it empties no pipe.
+        """
+        return len(self.pending) == depth and (
+            depth == 0 or (request.data is None and all(waiting.data is None for waiting in self.pending))
+        )
+
+    @property
+    def died_idle(self) -> bool:
+        """Whether the process has gone while it had nothing to do."""
+        return not self.pending and self.ready and self.process.poll() is not None
 
     def kill(self) -> str:
         """End the process; returns the end of what it complained."""
@@ -232,10 +304,13 @@ class WorkerPool:
         self._selector = selectors.DefaultSelector()
         self._num_workers = max(1, workers)
         self._workers: list[_Worker] = []
+        self._spared: Request | None = None
         self._start_workers()
 
     def _start_workers(self) -> None:
-        """Start as many as are missing."""
+        """Start as many as are missing; one that was killed while it had nothing to do is replaced."""
+        for worker in [w for w in self._workers if w.died_idle]:
+            self._end_worker(worker)
         while len(self._workers) < self._num_workers:
             worker = _Worker(self._model, self._limits)
             self._workers.append(worker)
@@ -269,7 +344,7 @@ class WorkerPool:
         Raises:
             BackendUnavailable: a worker cannot be started.
         """
-        source = iter(requests)
+        source = _Peekable(each_turn(requests))
         self._start_workers()
         try:
             while True:
@@ -320,14 +395,12 @@ class WorkerPool:
             for worker in self._workers:
                 worker.deadline += away_s
 
-    def _feed(self, source: Iterator[Request]) -> None:
+    def _feed(self, source: _Peekable) -> None:
         for depth in range(_QUEUED):  # first one for each worker, then a second
             for worker in self._workers:
-                if len(worker.pending) == depth:
-                    request = next(source, None)
-                    if request is None:
-                        return
-                    worker.send(request, self._timeout_s)
+                request = source.peek() if len(worker.pending) == depth else None
+                if request is not None and worker.takes_another(request, depth):
+                    worker.send(source.take(), self._timeout_s)
 
     def _receive(self, worker: _Worker) -> Iterator[Outcome]:
         alive = worker.read()
@@ -358,7 +431,12 @@ class WorkerPool:
             raise BackendUnavailable(f"a worker process could not start: {complaint or 'no reason given'}")
         self._start_workers()
         if worker.pending:
-            yield worker.pending.popleft(), ImageError(code, detail)
+            blamed = worker.pending[0]
+            # A decoder that fails ends by another signal: somebody killed the process, for which no photo is to blame.
+            if code != "timeout" and worker.process.returncode == -signal.SIGKILL and blamed is not self._spared:
+                self._spared = blamed
+            else:
+                yield worker.pending.popleft(), ImageError(code, detail)
         for request in worker.pending:
             self._workers[-1].send(request, self._timeout_s)
 

@@ -1,8 +1,8 @@
 """The child process that reads hostile files: `python -m glocal.extract.worker MODEL LIMITS`.
 
-MODEL is one that needs no network, or `none` for a process that only decodes. The process takes one JSON
-request per line on stdin and answers with one message on stdout. It can be killed at any moment. Where the
-system allows it, it can neither write files nor take more than its share of memory.
+MODEL is one that needs no network, or `none` for a process that only decodes. The process takes one JSON request per
+line on stdin, which the bytes of a photo may follow, and answers with one message on stdout. It can be killed at any
+moment. Where the system allows it, it can neither write files nor take more than its share of memory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import cv2
 from PIL import Image
 
 from glocal.data.formats import register_heif
-from glocal.data.image import DecodeLimits, decode, inspect, read_file
+from glocal.data.image import DecodeLimits, check_bytes, decode, inspect, read_file
 from glocal.errors import ConfigError, ImageError, RetrievalError
 from glocal.extract.messages import Arrays, pack
 from glocal.extract.pool import PIXELS_ONLY, arrays_of
@@ -45,11 +45,12 @@ def _confine(limits: DecodeLimits) -> None:
 def _answer(request: dict[str, Any], model: Extractor | None, limits: DecodeLimits) -> tuple[dict[str, Any], Arrays]:
     path = os.fsencode(request["path"])
     started = time.perf_counter()
+    data: bytes | None = request.get("data")
     if model is None and request["want"] != "pixels":
         raise ConfigError("this worker only decodes: it has no model to describe a photo")
     if request.get("root") is not None:
         _check_inside(path, os.fsencode(request["root"]))
-    file = read_file(path, limits)
+    file = read_file(path, limits) if data is None else check_bytes(data, limits)
     size, orientation = inspect(file.data, limits)
     box = clip_box(request["box"], size) if request.get("box") else None
     longest = request.get("longest")
@@ -85,8 +86,11 @@ def _check_inside(path: bytes, root: bytes) -> None:
 def serve(requests: BinaryIO, answers: BinaryIO, model: Extractor | None, limits: DecodeLimits) -> None:
     """Answer requests until stdin ends."""
     for line in requests:
+        request = json.loads(line)
+        if request.get("num_bytes") is not None:
+            request["data"] = requests.read(request["num_bytes"])
         try:
-            message = pack(*_answer(json.loads(line), model, limits))
+            message = pack(*_answer(request, model, limits))
         except ImageError as error:
             message = pack({"error": error.code, "detail": error.detail}, {})
         except RetrievalError as error:
