@@ -284,6 +284,7 @@ def test_options_that_make_no_sense_are_refused_in_one_line(folder, capsys, word
 
 
 def test_without_its_packages_it_says_what_to_install(folder, capsys, monkeypatch):
+    monkeypatch.setattr(glocal, "web", glocal.web)  # put back afterwards, as the modules are
     for name in [name for name in sys.modules if name.startswith("glocal.web")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fastapi", None)

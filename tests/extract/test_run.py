@@ -6,6 +6,7 @@ import pytest
 
 from glocal.data.image import DecodeLimits
 from glocal.errors import ConfigError, NothingToDo, SpecMismatch
+from glocal.extract import photo_folder
 from glocal.extract import run as run_module
 from glocal.extract.run import IndexOptions, Listener
 from glocal.models.rootsift import RootSift
@@ -58,7 +59,7 @@ def test_a_second_run_reads_nothing(index, photos, monkeypatch):
     def no_reading(*_):
         raise AssertionError("a photo was read again")
 
-    monkeypatch.setattr(run_module, "read_file", no_reading)
+    monkeypatch.setattr(photo_folder, "read_file", no_reading)
     monkeypatch.setattr(run_module, "Request", no_reading)
     report = index.add(photos)
     assert (report.known, report.new, report.done) == (7, 0, 0)

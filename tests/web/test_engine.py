@@ -29,7 +29,8 @@ def children():
     """Processes that this one has started, and that have not ended."""
     found = []
     for task in Path(f"/proc/{os.getpid()}/task").iterdir():
-        found += [int(number) for number in (task / "children").read_text().split()]
+        with contextlib.suppress(FileNotFoundError):  # the thread has ended
+            found += [int(number) for number in (task / "children").read_text().split()]
     return found
 
 

@@ -107,6 +107,10 @@ class MilvusLink:
             return StoreError(
                 f"Milvus at {where} refuses us ({what}) → name a user in the URL, or a token in GLOCAL_MILVUS_TOKEN"
             )
+        if "nodes not enough" in what:
+            return StoreError(
+                f"Milvus at {where} has too few query nodes for so many replicas ({what}) → fewer replicas="
+            )
         if _may_pass(error):
             return StoreError(f"cannot reach Milvus at {where} ({what}) → is it running? is this its gRPC port?")
         return StoreError(f"Milvus at {where} could not do what was asked: {what}")

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from glocal.errors import RetrievalError
 from glocal.index.status import search_json
 from glocal.store.collection import Collection
 from glocal.store.contract import PhotoCollection
@@ -103,7 +104,10 @@ class Listings:
     def index(self, index: ServedIndex) -> IndexInfo:
         """What is known about an index."""
         job = self._service.jobs.running_on(index.id)
-        fields = self._read(index) if index.state != "failed" else {}
+        try:
+            fields = self._read(index) if index.state != "failed" else {}
+        except RetrievalError:  # it has been damaged a moment ago: the others are listed, and soon it says why
+            fields = {}
         now = {
             "id": index.id,
             "state": index.state,
