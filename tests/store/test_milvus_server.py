@@ -119,8 +119,8 @@ def test_a_server_that_is_killed_in_the_middle_of_a_load_loses_and_doubles_nothi
             assert len(local) == 5
             assert collection.paths(names[i]) == [b"%d.jpg" % i]
         assert collection.last_run() == (True, RunSummary(total, total, 0, 0))
-        names_of = {t: collection._link.call("describe_collection", t)["num_shards"] for t in collection._tables.all}
-        assert list(names_of.values()) == [2, 2, 2, 1]
+        shards = {t: collection._link.call("describe_collection", t)["num_shards"] for t in collection._tables.all}
+        assert list(shards.values()) == [2, 2, 2, 1]
 
 
 @pytest.mark.slow

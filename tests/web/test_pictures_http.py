@@ -13,7 +13,7 @@ from glocal.data.image import hash_content
 from glocal.errors import ImageError
 from glocal.ops.coordinates import fit_within
 from glocal.web.overlay import in_front, onto_query, scaling
-from glocal.web.pictures import Encoded, Pictures, _Cache, full_side, is_current
+from glocal.web.pictures import Encoded, PictureCache, Pictures, full_side, is_current
 from tests.conftest import save, texture
 from tests.web.served import Served, make_index, problem
 
@@ -192,7 +192,7 @@ def test_a_decoder_that_was_killed_costs_nobody_a_picture(served):
 
 
 def test_the_thumbnails_in_memory_are_bounded_and_the_oldest_goes_first():
-    cache = _Cache(100)
+    cache = PictureCache(100)
     for name in "abc":
         cache.put(name, Encoded(bytes(40), "image/webp", name))
     assert [cache.get(name) is not None for name in "abc"] == [False, True, True]

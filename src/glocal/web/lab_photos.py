@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections import OrderedDict
 
 from glocal.data.image import LIMITS, DecodeLimits
 from glocal.errors import ImageError
 from glocal.extract.pool import PIXELS_ONLY, TIMEOUT_S, Answer, Request, WorkerPool
 from glocal.pictures.outlines import draw_box
 from glocal.web.lab import OpenRun, RunNotFound
-from glocal.web.pictures import ENCODER, Encoded, encode_webp
+from glocal.web.pictures import ENCODER, Encoded, PictureCache, encode_webp
 
 CACHE_BYTES = 16 << 20
 _NO_PHOTO = "This photo cannot be shown: it is not where the run's data was, or cannot be read"
@@ -30,8 +29,7 @@ class LabPhotos:
         self._limits, self._timeout_s = limits, timeout_s
         self._pool: WorkerPool | None = None  # started when it is needed
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Encoded] = OrderedDict()
-        self._num_bytes = 0
+        self._kept = PictureCache(CACHE_BYTES)
 
     def close(self) -> None:
         """End the process that decodes; it starts again if something is asked."""
@@ -78,19 +76,15 @@ class LabPhotos:
         what = f"{path}\0{about.st_ino}\0{about.st_mtime_ns}\0{about.st_size}\0{corners}\0{longest}"
         etag = f'"lab{ENCODER}-{hashlib.blake2b(os.fsencode(what), digest_size=12).hexdigest()}"'
         with self._lock:
-            if etag in self._kept:
-                self._kept.move_to_end(etag)
-                return self._kept[etag]
+            if (kept := self._kept.get(etag)) is not None:
+                return kept
             answer = self._read(path, os.path.abspath(root), longest)
             pixels = answer.arrays["pixels"]
             if corners is not None:
                 x1, y1, x2, y2 = corners
                 pixels = draw_box(pixels, (x1, y1, x2 - x1, y2 - y1), answer.size)
             encoded = Encoded(encode_webp(pixels), "image/webp", etag)
-            self._kept[etag] = encoded
-            self._num_bytes += len(encoded.data)
-            while self._num_bytes > CACHE_BYTES:
-                self._num_bytes -= len(self._kept.popitem(last=False)[1].data)
+            self._kept.put(etag, encoded)
             return encoded
 
     def _read(self, path: str, root: str, longest: int) -> Answer:

@@ -82,7 +82,7 @@ class Pictures:
         self._small = ThreadPoolExecutor(num_workers, "thumbnails")
         self._large = ThreadPoolExecutor(1, "pictures")  # one at a time: the array of a whole picture is large
         self._num_asked = 0
-        self._cache = _Cache(cache_bytes)
+        self._cache = PictureCache(cache_bytes)
         self._making: dict[str, Future[Encoded]] = {}
         self._making_lock = threading.Lock()
 
@@ -198,8 +198,8 @@ _GONE = ("unreadable", "not_regular_file", "outside_root")
 _UPDATE = "update the index"
 
 
-class _Cache:
-    """Pictures by their ETag; those not asked for longest go first."""
+class PictureCache:
+    """Pictures by their ETag, up to some bytes; those not asked for longest go first. Safe to use from any thread."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -208,12 +208,14 @@ class _Cache:
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Encoded | None:
+        """The picture with an ETag, if it is still kept."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
     def put(self, key: str, encoded: Encoded) -> None:
+        """Keep a picture, and let go of others if there are too many bytes."""
         with self._lock:
             before = self._kept.pop(key, None)
             self._num_bytes += len(encoded.data) - (len(before.data) if before else 0)
