@@ -1,10 +1,15 @@
 """Alive, ready, measured."""
 
+import asyncio
 import contextlib
+import socket
 
 import pytest
+import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
+from uvicorn.server import ServerState
 
+from glocal.web import ports, server
 from glocal.web.telemetry import Telemetry
 from tests.conftest import save, texture
 from tests.web.served import Served, make_index, problem, until
@@ -105,3 +110,29 @@ def test_each_service_has_a_registry_of_its_own():
     first.rejected("timeout")
     assert measures(first.text().decode())["glocal_rejected_total", ("timeout",)] == 1
     assert ("glocal_rejected_total", ("timeout",)) not in measures(second.text().decode())
+
+
+def test_the_body_of_an_answer_does_not_wait_until_the_client_confirms_its_headers(tmp_path):
+    seen = []
+
+    class Noted(server._Connection):
+        def connection_made(self, transport):
+            super().connection_made(transport)
+            seen.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    async def connect(listener):
+        config = uvicorn.Config(lambda *_: None, lifespan="off", log_config=None)
+        config.load()
+        state = ServerState()
+        accepting = await asyncio.get_running_loop().create_server(lambda: Noted(config, state, {}), sock=listener)
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        while not seen:
+            await asyncio.sleep(0.01)
+        writer.close()
+        await writer.wait_closed()
+        accepting.close()
+
+    listener, _ = ports.bind("127.0.0.1", 0)
+    with listener:
+        asyncio.run(asyncio.wait_for(connect(listener), 20))
+    assert seen == [1]
