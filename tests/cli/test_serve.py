@@ -14,11 +14,14 @@ import time
 import urllib.request
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import glocal
 from glocal.cli import exits, serve
 from glocal.cli.main import main
+from glocal.web import ports, qr_code
 from tests.conftest import save, texture
 
 
@@ -307,6 +310,49 @@ def test_the_browser_is_opened_only_where_somebody_sees_it(monkeypatch):
 def test_the_address_can_be_typed_into_a_browser():
     assert serve._url("0.0.0.0", 80, None) == "http://127.0.0.1:80/"
     assert serve._url("::1", 8080, "k") == "http://[::1]:8080/?key=k"
+
+
+def test_the_local_network_gets_a_key_and_an_address_that_others_can_reach(folder, capsys, monkeypatch):
+    monkeypatch.delenv("GLOCAL_KEY", raising=False)
+    asked = []
+
+    def bind(host, port):
+        asked.append(host)
+        return socket.create_server(("127.0.0.1", 0)), ""  # tests open no port to the network
+
+    def serve_app(app, service, listener, started):
+        started()
+        listener.close()
+        asked.append(service.settings)
+        return signal.SIGTERM
+
+    monkeypatch.setattr("glocal.web.ports.bind", bind)
+    monkeypatch.setattr("glocal.web.ports.address_in_network", lambda: "192.168.178.20")
+    monkeypatch.setattr("glocal.web.server.serve", serve_app)
+    assert main(["serve", str(folder), "--lan", "--no-open"]) == exits.DONE
+    host, settings = asked
+    assert host == settings.host == "0.0.0.0"
+    key = re.fullmatch(r"http://192\.168\.178\.20:\d+/\?key=(\S+)\n", capsys.readouterr().out)[1]
+    assert key == settings.key
+    assert len(key) >= 32
+    monkeypatch.setenv("GLOCAL_KEY", "a key of somebody's own")
+    assert main(["serve", str(folder), "--lan", "--no-open"]) == exits.DONE
+    assert asked[-1].key == "a key of somebody's own"
+    assert "somebody" not in capsys.readouterr().out
+
+
+def test_the_qr_code_of_an_address_can_be_read():
+    address = "http://192.168.178.20:8080/?key=k3Yk3Yk3Yk3Yk3Yk3Yk3Yk3Yk3Yk3Yk3"
+    halves = {"█": (0, 0), "▀": (0, 1), "▄": (1, 0), " ": (1, 1)}
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", qr_code.drawn(address)).splitlines()
+    rows = [[halves[each][half] for each in line] for line in lines for half in (0, 1)]
+    picture = np.kron(1 - np.array(rows, np.uint8), np.full((8, 8), 255, np.uint8))
+    assert address in {cv2.QRCodeDetector().detectAndDecode(each)[0] for each in (picture, 255 - picture)}
+
+
+def test_the_address_in_the_network_is_one_of_this_computer():
+    with socket.socket() as mine:
+        mine.bind((ports.address_in_network(), 0))  # refused for any other
 
 
 def test_without_an_index_the_nearest_one_is_served(folder):

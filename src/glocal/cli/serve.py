@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "GLOCAL_KEY"
 """Environment variable with the key: whoever lists processes sees what is on a command line."""
 NEW_KEY = "new"
+EVERYWHERE = "0.0.0.0"
 _MIB = 1 << 20
 _LIMITS = (
     ("workers", "num_searchers", None),
@@ -39,7 +40,7 @@ _LIMITS = (
     ("max_megapixels", "max_pixels", 1_000_000),
 )
 """Option, field of the settings, and the unit of the option in units of the field."""
-_INSTALL = "glocal serve needs fastapi, uvicorn, python-multipart and prometheus-client → pip install 'glocal[serve]'"
+_INSTALL = "glocal serve needs fastapi, uvicorn and a few other packages → pip install 'glocal[serve]'"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--key",
         metavar="SECRET|new",
         help=f"every request must carry it; new: make one up (default: ${KEY_VARIABLE}, or none on this computer)",
+    )
+    add(
+        "--lan",
+        action="store_true",
+        help="let phones and computers of the local network in: --host 0.0.0.0, a key (--key new unless there is one), "
+        "and the address as a QR code",
     )
     add("--no-open", action="store_true", help="do not open the browser")
     add("--runs", action="append", default=[], metavar="DIR", help="evaluation runs for the Lab; may be repeated")
@@ -99,10 +106,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal comes; returns the exit code: 0 after SIGTERM, 130 after Ctrl-C."""
     places = _places(options)
+    if options.lan:
+        options.host = EVERYWHERE
+        options.key = options.key or (None if os.environ.get(KEY_VARIABLE) else NEW_KEY)
     key = _key(options.key)
     _check_exposure(options.host, key, places)
     try:
-        from glocal.web import log, ports  # noqa: PLC0415 - optional packages
+        from glocal.web import log, ports, qr_code  # noqa: PLC0415 - optional packages
         from glocal.web.api import create_app  # noqa: PLC0415
         from glocal.web.library import Library  # noqa: PLC0415
         from glocal.web.server import serve  # noqa: PLC0415
@@ -119,8 +129,11 @@ def run(options: argparse.Namespace) -> int:
     port = listener.getsockname()[1]
 
     def started() -> None:
-        shown = _url(settings.host, port, key if _may_show(options.key) else None)
+        host = ports.address_in_network() if options.lan else settings.host
+        shown = _url(host, port, key if _may_show(options.key) else None)
         print(shown, flush=True)
+        if options.lan and sys.stdout.isatty():
+            print(qr_code.drawn(shown), flush=True)
         if not options.no_open and _has_screen():
             address = _url(settings.host, port, key)
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
@@ -208,7 +221,7 @@ def _settings(options: argparse.Namespace, key: str | None) -> Settings:
 
 
 def _url(host: str, port: int, key: str | None) -> str:
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    shown = "127.0.0.1" if host in (EVERYWHERE, "::") else host
     name = f"[{shown}]" if ":" in shown else shown
     return f"http://{name}:{port}/" + (f"?key={key}" if key else "")
 

@@ -1,4 +1,4 @@
-"""A free port, and who has the one that is not (sockets, /proc)."""
+"""A free port, who has the one that is not, and the address that others see (sockets, /proc)."""
 
 from __future__ import annotations
 
@@ -49,6 +49,16 @@ def bind(host: str, port: int) -> tuple[socket.socket, str]:
         other = number != port and port != 0
         return listener, f"Port {port} is used by {user_of(port)}. Using {number}." if other else ""
     raise ConfigError(f"No port is free between {port} and {last - 1}. → --port 0 takes any")
+
+
+def address_in_network() -> str:
+    """The address by which others of the local network reach this computer; 127.0.0.1 where there is no network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("10.255.255.255", 9))  # sends nothing: the system says which of its addresses it would use
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
 
 
 def user_of(port: int) -> str:
