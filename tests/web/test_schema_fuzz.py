@@ -3,10 +3,14 @@
 `GLOCAL_FUZZ_EXAMPLES=100 python -m pytest tests/web/test_schema_fuzz.py` asks so many of each operation.
 """
 
+import base64
+import contextlib
 import os
 import time
 import warnings
+from collections import Counter
 
+import hypothesis.errors
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
@@ -15,6 +19,7 @@ from glocal.web.library import Library
 from glocal.web.settings import Settings
 
 EXAMPLES = int(os.environ.get("GLOCAL_FUZZ_EXAMPLES", "4"))
+SEQUENCES = 4  # of each state machine, so many are asked
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     schemathesis = pytest.importorskip("schemathesis")
@@ -110,3 +115,48 @@ def test_no_request_makes_the_service_fail_or_answer_otherwise_than_described(se
             failures.append(f"{operation.label}: " + "; ".join(map(str, reasons)))
     assert not failures, f"{len(failures)} operations\n" + "\n\n".join(failures)
     assert asked > 3
+
+
+def test_requests_that_follow_from_answers_fail_as_little(service, collection):
+    load_all_checks()
+    photo = (collection / "query.jpg").read_bytes()
+    seen, failures = Counter(), []
+    schema = schemathesis.openapi.from_asgi("/openapi.json", service).exclude(path_regex="/events$")
+
+    class Sequence(schema.as_state_machine()):
+        def before_call(self, case):
+            # What is generated is no picture, and then nothing could follow from a search.
+            for name in ("image", "first", "second", "query"):
+                given = case.body.get(name) if isinstance(case.body, dict) else None
+                if isinstance(given, bytes):
+                    case.body[name] = photo
+                elif isinstance(given, dict):
+                    case.body[name] = {"base64": base64.b64encode(photo).decode()}
+
+        def get_call_kwargs(self, case):
+            return {"timeout": 60}
+
+        def validate_response(self, response, case, additional_checks=(), **_):
+            # Told at the end: the service remembers, so that a sequence cannot be run again to the same end.
+            seen[case.operation.label, response.status_code] += 1
+            try:
+                assert response.status_code < 500 or response.status_code == 503, response.text
+                case.validate_response(response, checks=CHECKS)
+            except Exception as error:  # noqa: BLE001 - all of them are of interest, not the first
+                failures.append(f"{case.operation.label}: {error} {getattr(error, 'exceptions', '')}")
+
+    for _ in range(-(-EXAMPLES // SEQUENCES)):
+        with contextlib.suppress(hypothesis.errors.Flaky, hypothesis.errors.FlakyStrategyDefinition):
+            Sequence.run(
+                settings=settings(
+                    max_examples=SEQUENCES,
+                    stateful_step_count=8,
+                    database=None,
+                    derandomize=EXAMPLES < 10,
+                    deadline=None,
+                    phases=[Phase.generate],
+                    suppress_health_check=list(HealthCheck),
+                )
+            )
+    assert not failures, f"{len(failures)} of {seen.total()}\n" + "\n\n".join(failures)
+    assert seen.total() >= EXAMPLES
