@@ -1,6 +1,7 @@
 """The page in a real browser: every way to ask, the box, the proof, keys, links, mistakes."""
 
 import base64
+import json
 import re
 import subprocess
 import sys
@@ -27,6 +28,10 @@ HAND_OVER = """([bytes, kind]) => {
   }
 }"""
 """Give the page a file as a drop or a paste does."""
+SMALL = """() => [...document.querySelectorAll('button:not(.link), select, summary, nav a, .brand')]
+  .filter((each) => each.offsetParent && Math.min(each.offsetWidth, each.offsetHeight) < 44)
+  .map((each) => each.outerHTML)"""
+"""What a finger would miss: controls smaller than 44 pixels, links in sentences apart."""
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +142,8 @@ def test_a_card_says_how_sure_and_why_and_outlines_the_matched_area(asked):
     first = cards(page).first
     expect(first.locator(".odds")).to_contain_text(re.compile("✓.*%.*same object"))
     expect(first.locator(".proof")).to_contain_text(re.compile(r"\d+ inliers · covers \d+"))
+    expect(first.locator(".file")).to_have_text("front.jpg")
+    expect(first.locator(".place")).to_have_text("thing0")
     label = first.locator(".shot").get_attribute("aria-label")
     assert re.match(r"Result 1 of 3, same object .*percent, \d+ inliers, front, in thing0", label)
     outline = first.locator("polygon.over").get_attribute("points").split()
@@ -150,7 +157,7 @@ def test_a_card_says_how_sure_and_why_and_outlines_the_matched_area(asked):
 
 def test_look_alikes_are_folded_and_open_by_a_click(asked):
     page = asked()
-    expect(page.locator(".band.look_alike summary")).to_have_text("▸Look-alikes (4) — similar, not the same")
+    expect(page.locator(".band.look_alike summary")).to_have_text("Look-alikes (4) — similar, not the same")
     expect(cards(page, "look_alike")).to_have_count(0)
     page.click(".band.look_alike summary")
     expect(cards(page, "look_alike")).to_have_count(4)
@@ -159,7 +166,7 @@ def test_look_alikes_are_folded_and_open_by_a_click(asked):
 def test_no_match_is_an_answer(asked):
     page = asked(name="stranger.jpg")
     expect(page.locator(".verdict")).to_have_text("None of the 7 pictures shows this object.")
-    expect(page.locator(".band.look_alike summary")).to_have_text("▸Show 7 look-alikes")
+    expect(page.locator(".band.look_alike summary")).to_have_text("Show 7 look-alikes")
     expect(page.locator(".band.same, .band.possibly")).to_have_count(0)
     expect(page.locator(".recognition")).to_be_hidden()
     page.click(".band.look_alike summary")
@@ -208,6 +215,29 @@ def test_a_box_is_drawn_moved_and_resized_by_mouse(asked):
     assert searched_box(page, lambda: drag(at(140, 160), at(190, 130))) == pytest.approx([90, 30, 200, 200], abs=3)
     assert searched_box(page, lambda: drag(at(290, 230), at(340, 280))) == pytest.approx([90, 30, 250, 250], abs=4)
     assert state(page)["box"] == ",".join(map(str, box(page)))
+    expect(cards(page).first).to_be_visible()
+
+
+def test_a_box_is_drawn_by_a_finger(asked):
+    page = asked(viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True)
+    page.locator(".strip-box").tap()
+    area = page.locator(".query-stage").bounding_box()
+    scale = 400 / area["width"]  # the query is 400 x 300
+    finger = page.context.new_cdp_session(page)
+
+    def touch(kind, *places):
+        points = [{"x": area["x"] + x / scale, "y": area["y"] + y / scale} for x, y in places]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def draw():
+        touch("touchStart", (60, 50))
+        for part in range(1, 9):
+            touch("touchMove", (60 + 25 * part, 50 + 20 * part))
+        touch("touchEnd")
+
+    assert searched_box(page, draw) == pytest.approx([60, 50, 200, 160], abs=4)
+    page.get_by_role("button", name="Done").tap()
+    expect(page.locator(".query.open")).to_have_count(0)
     expect(cards(page).first).to_be_visible()
 
 
@@ -339,6 +369,7 @@ def test_the_keyboard_alone_is_enough(opened, world):
     expect(cards(page).nth(1).locator(".shot")).to_be_focused()
     page.keyboard.press("?")
     expect(page.locator("#keys")).to_be_visible()
+    expect(page.locator("#keys h3")).to_have_text(["Anywhere", "Results", "Why", "Lab", "Box"])
     page.keyboard.press("Escape")
     page.keyboard.press("End")
     expect(cards(page).nth(2).locator(".shot")).to_be_focused()
@@ -492,6 +523,20 @@ def test_the_library_tells_what_was_skipped_and_is_brought_up_to_date(opened):
     expect(page.locator("progress")).to_have_attribute("value", "1")
 
 
+def test_a_job_that_fails_says_why(opened):
+    page = opened("/?view=library")
+    expect(page.locator("#library .tile")).to_have_count(7)
+    problem = {"title": "The disk is full", "detail": "no room", "hint": "free 1 GB", "code": "disk_full"}
+    ended = {"job": "j_1", "state": "failed", "done": 3, "total": 9, "skipped": [], "num_skipped": 0, "error": problem}
+    page.route("**/update", lambda route: route.fulfill(status=202, json={"job": "j_1"}))
+    stream = f"event: end\ndata: {json.dumps(ended)}\n\n"
+    page.route("**/events", lambda route: route.fulfill(body=stream, content_type="text/event-stream"))
+    page.click("#update")
+    expect(page.locator(".toast.problem strong")).to_have_text("The disk is full")
+    expect(page.locator(".toast.problem .hint")).to_have_text("→ free 1 GB")
+    expect(page.locator(".job-words")).to_have_text("Failed")
+
+
 def test_the_other_index_is_searched_with_the_same_picture(asked):
     page = asked()
     page.select_option("#index", "others")
@@ -548,7 +593,8 @@ def test_a_phone_shows_two_columns_a_sticky_strip_and_nothing_beside_the_screen(
     page.wait_for_selector(".lines .agrees")
     why = page.locator("#why").bounding_box()
     assert (why["width"], round(why["height"])) == (width, 780)
-    for view in ("library", "lab", "api"):
+    for view in ("search", "library", "lab", "api"):
         page.goto(page.url.split("?")[0] + f"?view={view}")
-        page.wait_for_timeout(300)
+        page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate(SMALL) == []

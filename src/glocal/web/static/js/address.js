@@ -3,6 +3,9 @@
 export const VIEWS = ["search", "library", "lab", "api"];
 export const MODES = ["lines", "blink", "overlay"];
 
+/** Nothing is asked. */
+export const NOTHING = { query: null, image: null, box: null, hit: null };
+
 const NUMBER = /^-?\d{1,7}$/;
 
 /** What the address says; anything odd in it is left out. */

@@ -1,14 +1,9 @@
 // Every request that the page makes. Answers that are no JSON and servers that are gone become a Problem as well.
 
 export class Problem extends Error {
-  constructor({ title, detail, hint, code, status, request_id: request } = {}) {
-    super(title || "Something went wrong");
-    this.title = title || "Something went wrong";
-    this.detail = detail || "";
-    this.hint = hint || "";
-    this.code = code || "";
-    this.status = status || 0;
-    this.request = request || "";
+  constructor({ title = "Something went wrong", detail = "", hint = "", code = "", status = 0, request_id: request = "" } = {}) {
+    super(title);
+    Object.assign(this, { title, detail, hint, code, status, request });
   }
 }
 
@@ -43,15 +38,19 @@ async function fetched(path, options) {
   });
 }
 
-/** JSON of a GET, or of a POST where there is a body. */
-export async function ask(path, { method, body, signal } = {}) {
-  const options = { method: method ?? (body === undefined ? "GET" : "POST"), signal, headers: { Accept: "application/json" } };
-  if (body instanceof FormData) options.body = body;
-  else if (body !== undefined) {
+/** Options of a request: a POST where there is a body, of a form or as JSON. */
+function request(accept, { method, body, signal }) {
+  const options = { method: method ?? (body === undefined ? "GET" : "POST"), signal, headers: { Accept: accept }, body };
+  if (body !== undefined && !(body instanceof FormData)) {
     options.body = JSON.stringify(body);
     options.headers["Content-Type"] = "application/json";
   }
-  const answer = await fetched(path, options);
+  return options;
+}
+
+/** Its JSON. */
+export async function ask(path, asked = {}) {
+  const answer = await fetched(path, request("application/json", asked));
   if (answer.status === 204) return null;
   try {
     return await answer.json();
@@ -62,15 +61,8 @@ export async function ask(path, { method, body, signal } = {}) {
 }
 
 /** Server-sent events of any request, in order; a server without streams gives one event, `result`. */
-export async function* events(path, { body, signal } = {}) {
-  const headers = { Accept: "text/event-stream" };
-  const options = { method: body === undefined ? "GET" : "POST", signal, headers };
-  if (body instanceof FormData) options.body = body;
-  else if (body !== undefined) {
-    options.body = JSON.stringify(body);
-    headers["Content-Type"] = "application/json";
-  }
-  const answer = await fetched(path, options);
+export async function* events(path, asked = {}) {
+  const answer = await fetched(path, request("text/event-stream", asked));
   if (!(answer.headers.get("Content-Type") ?? "").startsWith("text/event-stream")) {
     yield { event: "result", data: await answer.json() };
     return;

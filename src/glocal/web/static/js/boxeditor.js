@@ -17,12 +17,10 @@ export function boxEditor(stage, changed) {
   let box = null;
   let drag = null;
 
-  const hole = svg("path", { class: "shade", "fill-rule": "evenodd" });
-  const shade = svg("svg", { class: "box-shade", preserveAspectRatio: "none", "aria-hidden": "true" }, hole);
+  const hole = svg("path", { "fill-rule": "evenodd" });
+  const shade = svg("svg.box-shade", { preserveAspectRatio: "none", "aria-hidden": "true" }, hole);
   const handles = EDGES.map((edges) => el("span", { class: `handle ${edges}`, data: { edges } }));
-  const frame = el(
-    "div",
-    { class: "box", tabindex: "0", role: "group", "aria-roledescription": "box", "aria-describedby": "box-help", hidden: true, on: { keydown: onKey } },
+  const frame = el("div.box", { tabindex: "0", role: "group", "aria-roledescription": "box", "aria-describedby": "box-help", hidden: true, onkeydown: onKey },
     handles,
   );
   stage.append(shade, frame);

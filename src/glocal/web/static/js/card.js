@@ -13,84 +13,53 @@ export const pointsOf = (quad) => quad.map(([x, y]) => `${x + 0.5},${y + 0.5}`).
 export function outline(hit) {
   const quad = hit.verification?.target_quad;
   if (!quad || !hit.width || !hit.height) return null;
-  return svg(
-    "svg",
-    { class: "outline", viewBox: `0 0 ${hit.width} ${hit.height}`, "aria-hidden": "true" },
+  return svg("svg.outline", { viewBox: `0 0 ${hit.width} ${hit.height}`, "aria-hidden": "true" },
     // An <svg> of its own cuts off what lies outside the picture.
-    svg("svg", { width: hit.width, height: hit.height }, svg("polygon", { class: "under", points: pointsOf(quad) }), svg("polygon", { class: "over", points: pointsOf(quad) })),
+    svg("svg", { width: hit.width, height: hit.height }, svg("polygon.under", { points: pointsOf(quad) }), svg("polygon.over", { points: pointsOf(quad) })),
   );
-}
-
-/** The words of a hit's odds: mark, number, word. */
-export function odds(hit, verified, judged) {
-  const band = BANDS[hit.band] ?? BANDS.look_alike;
-  if (!verified) return [el("span", { class: "pending", text: "checking…" })];
-  if (!judged || !Number.isFinite(hit.probability)) {
-    return [el("b", { text: hit.similarity.toFixed(2) }), el("span", { text: "similarity" })];
-  }
-  return [
-    el("span", { class: "mark", "aria-hidden": "true", text: band.mark }),
-    el("b", { text: percent(hit.probability) }),
-    el("span", { text: band.word }),
-  ];
 }
 
 /** A card. `open(hit)` shows why, `again(hit)` searches with the picture. */
 export function card(hit, index, { open, again }) {
   const ratio = hit.width && hit.height ? hit.width / hit.height : 4 / 3;
-  const image = el("img", {
-    src: api.thumb(hit.id, index, 320),
-    srcset: `${api.thumb(hit.id, index, 320)} 1x, ${api.thumb(hit.id, index, 640)} 2x`,
-    alt: "",
-    loading: "lazy",
-    decoding: "async",
-  });
-  const shot = el("button", { type: "button", class: "shot", tabindex: "-1" }, image);
-  const node = el(
-    "li",
-    { class: "card", data: { id: hit.id }, vars: { "--ratio": Math.min(Math.max(ratio, RATIOS[0]), RATIOS[1]).toFixed(3) } },
-    shot,
-    el("div", { class: "caption" }, el("p", { class: "odds" }), el("p", { class: "proof" }), el("p", { class: "file" })),
+  const thumb = (width) => api.thumb(hit.id, index, width);
+  const image = el("img", { src: thumb(320), srcset: `${thumb(320)} 1x, ${thumb(640)} 2x`, alt: "", loading: "lazy", decoding: "async", onerror: () => node.classList.add("gone") });
+  const node = el("li.card", { data: { id: hit.id }, vars: { "--ratio": Math.min(Math.max(ratio, RATIOS[0]), RATIOS[1]).toFixed(3) } },
+    el("button.shot", { tabindex: "-1", onclick: () => open(node.hit) }, image),
+    el("div.caption"),
+    el("button.again", { tabindex: "-1", title: "Search with this picture", "aria-label": `Search with ${spokenName(hit.name)}`, onclick: () => again(node.hit) }, icon("search")),
   );
-  const more = el(
-    "button",
-    { type: "button", class: "again", tabindex: "-1", title: "Search with this picture", "aria-label": `Search with ${spokenName(hit.name)}`, on: { click: () => again(node.hit) } },
-    icon("search"),
-  );
-  node.append(more);
-  image.addEventListener("error", () => node.classList.add("gone"), { once: true });
-  shot.addEventListener("click", () => open(node.hit));
   return node;
 }
 
 /** Bring a card up to date with what is known now. */
 export function refresh(node, hit, { place, of, verified, judged }) {
   node.hit = hit;
-  const band = verified && judged ? hit.band : "pending";
+  const judgement = verified && judged && Number.isFinite(hit.probability);
+  const band = BANDS[hit.band] ?? BANDS.look_alike;
+  const similarity = hit.similarity.toFixed(2);
+  const found = verified && hit.verification;
+  const inliers = found && plural(found.inliers, "inlier");
+  const copies = hit.copies?.length ? `+${plural(hit.copies.length, "copy", "copies")}` : "";
+  const folder = folderOf(hit.name);
   node.classList.remove("same", "possibly", "look_alike", "pending");
-  node.classList.add(band);
+  node.classList.add(verified && judged ? hit.band : "pending");
   const shot = node.querySelector(".shot");
   node.querySelector(".outline")?.remove();
-  const drawn = verified && outline(hit);
-  if (drawn) shot.append(drawn);
-  fill(node.querySelector(".odds"), odds(hit, verified, judged));
-  const found = hit.verification;
-  const proof = node.querySelector(".proof");
-  if (!verified) proof.textContent = `similarity ${hit.similarity.toFixed(2)}`;
-  else if (found) {
-    const covers = found.query_overlap >= 0.01 && el("span", { text: `covers ${share(found.query_overlap)}` });
-    fill(proof, el("span", { text: `${plural(found.inliers, "inlier")}${covers ? " ·" : ""}` }), covers && " ", covers);
-  }
-  else proof.textContent = "not compared closely";
-  const copies = hit.copies?.length ? ` +${plural(hit.copies.length, "copy", "copies")}` : "";
-  fill(node.querySelector(".file"), el("span", { text: baseOf(hit.name) }), copies && el("span", { class: "copies", text: copies }));
-  node.querySelector(".file").title = readable(hit.name);
-  const words = verified && judged ? `${(BANDS[hit.band] ?? BANDS.look_alike).word} ${spokenPercent(hit.probability)}` : `similarity ${hit.similarity.toFixed(2)}`;
-  const folder = folderOf(hit.name);
-  shot.setAttribute(
-    "aria-label",
-    [`Result ${place} of ${of}`, words, verified && found ? plural(found.inliers, "inlier") : "", spokenName(hit.name), folder && `in ${folder}`, copies && copies.slice(2)]
-      .filter(Boolean)
-      .join(", "),
+  if (verified) shot.append(outline(hit) ?? "");
+  fill(
+    node.querySelector(".caption"),
+    el("p.odds",
+      !verified
+        ? "checking…"
+        : judgement
+          ? [el("span.mark", { "aria-hidden": "true" }, band.mark), el("b", percent(hit.probability)), el("span.wide", band.word)]
+          : [el("b", similarity), el("span", "similarity")]),
+    el("p.proof", found ? [inliers, found.query_overlap >= 0.01 && el("span.wide", ` · covers ${share(found.query_overlap)}`)] : verified ? "not compared closely" : `similarity ${similarity}`),
+    el("p.file", { title: readable(hit.name) }, baseOf(hit.name), copies && el("span.muted", ` ${copies}`)),
+    el("p.place", [folder, !folder.split("/").includes(hit.label) && readable(hit.label)].filter(Boolean).join(" · ")),
   );
+  const words = judgement ? `${band.word} ${spokenPercent(hit.probability)}` : `similarity ${similarity}`;
+  const label = [`Result ${place} of ${of}`, words, inliers, spokenName(hit.name), folder && `in ${folder}`, copies.slice(1)];
+  shot.setAttribute("aria-label", label.filter(Boolean).join(", "));
 }

@@ -2,34 +2,60 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element. `props`: class, text, on {event: handler}, data {key: value}, vars {--name: value}, any attribute. */
-export function el(tag, props = {}, ...children) {
-  return build(document.createElement(tag), props, children);
-}
+/**
+ * An element: `el("p.small.muted", "Some text")`, `el("button.quiet", { onclick: go }, icon("next"), "Next")`.
+ *
+ * After the name and its classes may come properties: class, text, onEVENT (a handler), data {key: value},
+ * vars {--name: value}, any attribute; what is null or false is left out. Then children, in lists or not.
+ */
+export const el = (name, ...rest) => build(document.createElement(name.split(".", 1)[0]), name, rest);
 
 /** An SVG element, as `el`. */
-export function svg(tag, props = {}, ...children) {
-  return build(document.createElementNS(SVG, tag), props, children);
-}
+export const svg = (name, ...rest) => build(document.createElementNS(SVG, name.split(".", 1)[0]), name, rest);
 
-function build(node, props, children) {
-  for (const [name, value] of Object.entries(props)) {
-    if (value === undefined || value === null || value === false) continue;
-    if (name === "class") node.setAttribute("class", value);
-    else if (name === "text") node.textContent = value;
-    else if (name === "on") for (const [event, handler] of Object.entries(value)) node.addEventListener(event, handler);
-    else if (name === "data") Object.assign(node.dataset, value);
-    else if (name === "vars") for (const [key, set] of Object.entries(value)) node.style.setProperty(key, set);
-    else node.setAttribute(name, value === true ? "" : String(value));
+const isNothing = (value) => value === undefined || value === null || value === false;
+
+function build(node, name, rest) {
+  const [tag, ...classes] = name.split(".");
+  if (classes.length) node.setAttribute("class", classes.join(" "));
+  if (tag === "button") node.type = "button";
+  const props = rest[0]?.constructor === Object ? rest.shift() : {};
+  for (const [key, value] of Object.entries(props)) {
+    if (isNothing(value)) continue;
+    if (key === "text") node.textContent = value;
+    else if (typeof value === "function") node.addEventListener(key.slice(2), value);
+    else if (key === "data") Object.assign(node.dataset, value);
+    else if (key === "vars") for (const [each, set] of Object.entries(value)) node.style.setProperty(each, set);
+    else node.setAttribute(key, value === true ? "" : String(value));
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...held(rest));
   return node;
 }
+
+const held = (children) => children.flat(Infinity).filter((child) => !isNothing(child));
 
 /** Replace what a node holds. */
 export function fill(node, ...children) {
-  node.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.replaceChildren(...held(children));
   return node;
+}
+
+/** What this browser keeps between visits; nothing where storage is off. */
+export function recall(key) {
+  try {
+    return localStorage.getItem(`glocal.${key}`);
+  } catch {
+    return null;
+  }
+}
+
+/** Keep it; where storage is off it lasts until the page is closed. */
+export function keep(key, value) {
+  try {
+    localStorage.setItem(`glocal.${key}`, value);
+  } catch {
+    // No harm done.
+  }
 }
 
 export const byId = (id) => document.getElementById(id);
@@ -57,3 +83,6 @@ const PATHS = {
 export function icon(name) {
   return svg("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, svg("path", { d: PATHS[name] }));
 }
+
+/** A button that is only an icon; its label is spoken. */
+export const iconButton = (name, label, onclick, props = {}) => el("button.icon-button", { "aria-label": label, onclick, ...props }, icon(name));

@@ -1,7 +1,7 @@
 // The Lab: evaluation runs, their queries from the worst on, two runs against each other.
 
-import { icon } from "./dom.js";
-import { chart, el, fill, names, overview, points, signed, table } from "./labparts.js";
+import { el, fill, icon } from "./dom.js";
+import { chart, names, overview, points, signed, table } from "./labparts.js";
 import { doubts } from "./labdoubts.js";
 import { ranked } from "./labgrid.js";
 import { copy, say, showProblem } from "./toast.js";
@@ -56,11 +56,11 @@ class Lab {
   empty() {
     fill(
       this.element,
-      el("div", { class: "lab-empty" },
-        el("h1", { text: "Lab" }),
-        el("p", { text: this.found.has_folders ? "There is no evaluation run in these folders yet." : "This server was started without a folder of evaluation runs." }),
-        el("p", { text: "Measure something, then show the folder:" }),
-        el("pre", { tabindex: "0", text: "glocal eval my-photos/ --rerank geometric\nglocal serve --runs runs/" }),
+      el("div.lab-empty",
+        el("h1", "Lab"),
+        el("p.lead", this.found.has_folders ? "There is no evaluation run in these folders yet." : "This server was started without a folder of evaluation runs."),
+        el("p", "Measure something, then show the folder:"),
+        el("pre", { tabindex: "0" }, "glocal eval my-photos/ --rerank geometric\nglocal serve --runs runs/"),
       ),
       this.unreadable(),
     );
@@ -69,9 +69,9 @@ class Lab {
   unreadable() {
     const bad = this.found.unreadable;
     if (!bad.length) return null;
-    return el("details", { class: "lab-unreadable" },
-      el("summary", { text: `${plural(bad.length, "folder")} cannot be read as a run` }),
-      el("ul", {}, bad.map((each) => el("li", {}, el("strong", { text: each.name }), ` — ${each.detail}`))),
+    return el("details.lab-unreadable",
+      el("summary", `${plural(bad.length, "folder")} cannot be read as a run`),
+      el("ul", bad.map((each) => el("li", el("strong", each.name), ` — ${each.detail}`))),
     );
   }
 
@@ -131,19 +131,19 @@ class Lab {
   draw() {
     const { first, second } = this;
     this.doubts = doubts(first, () => this.drawDoubts());
-    this.numbers = el("section", { class: "lab-numbers", "aria-label": "Scores" });
-    this.strip = el("section", { class: "lab-queries", "aria-label": "Queries" });
-    this.answer = el("section", { class: "lab-answer", "aria-label": "Ranking" });
-    this.told = el("section", { class: "lab-doubts", "aria-label": "Doubts about the ground truth" });
+    this.numbers = el("section.lab-numbers", { "aria-label": "Scores" });
+    this.strip = el("section.lab-queries", { "aria-label": "Queries" });
+    this.answer = el("section.lab-answer", { "aria-label": "Ranking" });
+    this.told = el("section.lab-doubts", { "aria-label": "Doubts about the ground truth" });
     const trouble = [first, second].filter((run) => run?.trouble);
     fill(
       this.element,
-      el("h1", { class: "unseen", text: "Lab" }),
+      el("h1.unseen", "Lab"),
       this.controls(),
-      trouble.map((run) => el("p", { class: "lab-trouble", role: "note" }, second ? el("strong", { text: `${readable(run.name)}: ` }) : null, run.trouble)),
-      el("div", { class: "lab-columns" },
-        el("div", { class: "lab-main" }, this.numbers, this.strip, this.answer, this.told),
-        el("aside", { class: "lab-card", "aria-label": "Protocol card" }, overview(first, second, this.compared)),
+      trouble.map((run) => el("p.lab-trouble", { role: "note" }, second ? el("strong", `${readable(run.name)}: `) : null, run.trouble)),
+      el("div.lab-columns",
+        el("div.lab-main", this.numbers, this.strip, this.answer, this.told),
+        el("aside.lab-card.panel", { "aria-label": "Protocol card" }, overview(first, second, this.compared)),
       ),
       this.unreadable(),
     );
@@ -153,31 +153,31 @@ class Lab {
 
   picker(run) {
     this.first = null;
-    fill(this.element, el("h1", { class: "unseen", text: "Lab" }), el("div", { class: "lab-bar" }, this.choice("Run", this.runs, run, (id) => this.go({ run: id, query: null }))));
+    fill(this.element, el("h1.unseen", "Lab"), el("div.lab-bar", this.choice("Run", this.runs, run, (id) => this.go({ run: id, query: null }))));
   }
 
   choice(label, runs, chosen, change, none) {
-    const select = el("select", { "aria-label": label, on: { change: () => change(select.value || null) } },
-      none && el("option", { value: "", text: none }),
-      runs.map((run) => el("option", { value: run.run, text: readable(run.name), selected: run.run === chosen })),
+    const select = el("select", { "aria-label": label, onchange: () => change(select.value || null) },
+      none && el("option", { value: "" }, none),
+      runs.map((run) => el("option", { value: run.run, selected: run.run === chosen }, readable(run.name))),
     );
-    return el("label", { class: "lab-choice" }, el("span", { text: label }), select);
+    return el("label.lab-choice", el("span", label), select);
   }
 
   controls() {
     const { state } = this;
     const others = this.runs.filter((run) => run.run !== state.run && run.benchmark === this.first.benchmark);
     const setups = this.first.setups;
-    return el("div", { class: "lab-bar" },
+    return el("div.lab-bar",
       this.choice("Run", this.runs, state.run, (run) => this.go({ run, other: null, query: null, sort: null })),
-      this.choice("Compare with", others, state.other, (other) => this.go({ other, sort: null, query: null }), others.length ? "no other run" : "no other run of this benchmark"),
-      setups.length > 1 && el("fieldset", { class: "lab-setups" },
-        el("legend", { class: "unseen", text: "Setup" }),
-        setups.map((setup) => el("label", {},
-          el("input", { type: "radio", name: "lab-setup", value: setup, checked: setup === state.setup, on: { change: () => this.setSetup(setup) } }),
-          el("span", { text: names.setup(setup) }))),
+      this.choice("Compare with", others, state.other, (other) => this.go({ other, sort: null, query: null }), others.length ? "nothing" : "no other run"),
+      setups.length > 1 && el("fieldset.segments.lab-setups",
+        el("legend.unseen", "Setup"),
+        setups.map((setup) => el("label",
+          el("input", { type: "radio", name: "lab-setup", value: setup, checked: setup === state.setup, onchange: () => this.setSetup(setup) }),
+          el("span.segment", names.setup(setup)))),
       ),
-      el("button", { class: "button quiet", type: "button", on: { click: () => this.worst() } }, this.compared ? "Biggest loss" : "Worst query"),
+      el("button.button.quiet", { onclick: () => this.worst() }, this.compared ? "Biggest loss" : "Worst query"),
     );
   }
 
@@ -196,14 +196,14 @@ class Lab {
   drawSetup() {
     const { setup } = this.state;
     fill(this.numbers,
-      el("div", { class: "lab-scores" },
+      el("div.lab-scores",
         table(this.first, this.compared, setup),
-        el("div", { class: "lab-actions" },
-          el("button", { class: "button quiet", type: "button", on: { click: () => copy(this.first.latex.row, "LaTeX row") } }, icon("copy"), el("span", { text: "Copy LaTeX row" })),
-          this.second && el("button", { class: "button quiet", type: "button", on: { click: () => copy(`${this.first.latex.row}\n${this.second.latex.row}`, "Two LaTeX rows") } }, icon("copy"), el("span", { text: "Both rows" })),
-          el("button", { class: "button quiet", type: "button", on: { click: () => copy(this.first.latex.header, "LaTeX header") } }, el("span", { text: "Header" }))),
+        el("div.lab-actions",
+          el("button.button.quiet", { onclick: () => copy(this.first.latex.row, "LaTeX row") }, icon("copy"), el("span", "Copy LaTeX row")),
+          this.second && el("button.button.quiet", { onclick: () => copy(`${this.first.latex.row}\n${this.second.latex.row}`, "Two LaTeX rows") }, icon("copy"), el("span", "Both rows")),
+          el("button.button.quiet", { onclick: () => copy(this.first.latex.header, "LaTeX header") }, el("span", "Header"))),
       ),
-      this.drawn = el("div", {}, this.chart()),
+      this.drawn = el("div", this.chart()),
     );
     this.drawStrip();
     this.drawAnswer();
@@ -238,18 +238,18 @@ class Lab {
     const sorts = this.compared
       ? [["", "Biggest loss first"], ["gain", "Biggest gain first"], ["listed", "As listed"], ["name", "By name"]]
       : [["", "Worst first"], ["best", "Best first"], ["listed", "As listed"], ["name", "By name"]];
-    const select = el("select", { "aria-label": "Order of the queries", on: { change: () => { state.sort = select.value || null; this.drawStrip(); this.remember(); } } },
+    const select = el("select", { "aria-label": "Order of the queries", onchange: () => { state.sort = select.value || null; this.drawStrip(); this.remember(); } },
       sorts.map(([value, text]) => el("option", { value, text, selected: value === (state.sort ?? "") })));
     const gain = this.compared && new Map(this.moved().map((each) => [each.a_query, each.difference]));
-    this.list = el("div", { class: "lab-strip", role: "listbox", "aria-label": "Queries", "aria-orientation": "horizontal" },
+    this.list = el("div.lab-strip", { role: "listbox", "aria-label": "Queries", "aria-orientation": "horizontal" },
       order.slice(0, this.shown).map((number, place) => this.option(number, place, gain)));
     fill(this.strip,
-      el("div", { class: "lab-head" },
-        el("h2", { text: plural(this.first.num_queries, "query", "queries") }),
-        el("label", { class: "lab-choice inline" }, el("span", { text: "Order" }), select)),
+      el("div.lab-head",
+        el("h2", plural(this.first.num_queries, "query", "queries")),
+        el("label.lab-choice.inline", el("span", "Order"), select)),
       this.list,
-      order.length > this.shown && el("button", { class: "button quiet", type: "button", on: { click: () => { this.shown += STEP; this.drawStrip(); } } }, `${thousands(Math.min(STEP, order.length - this.shown))} more`),
-      this.first.queries.length < this.first.num_queries && el("p", { class: "small", text: `The first ${thousands(this.first.queries.length)} of ${thousands(this.first.num_queries)} are listed.` }),
+      order.length > this.shown && el("button.button.quiet", { onclick: () => { this.shown += STEP; this.drawStrip(); } }, `${thousands(Math.min(STEP, order.length - this.shown))} more`),
+      this.first.queries.length < this.first.num_queries && el("p.small", `The first ${thousands(this.first.queries.length)} of ${thousands(this.first.num_queries)} are listed.`),
     );
     this.mark(focus);
   }
@@ -259,13 +259,9 @@ class Lab {
     const ap = query.ap[this.state.setup];
     const change = gain && (gain.get(number) ?? 0);
     const said = ap === null ? "does not count" : gain ? `AP ${points(ap)}, ${change < 0 ? "loses" : "gains"} ${points(Math.abs(change))}` : `AP ${points(ap)}`;
-    return el("div", {
-      class: "lab-query", role: "option", tabindex: "-1", data: { number, place }, title: query.name,
-      "aria-label": `${spokenName(query.name)}, ${said}`, "aria-selected": "false",
-      on: { click: () => this.choose(number) },
-    },
+    return el("div.lab-query", { role: "option", tabindex: "-1", data: { number, place }, title: query.name, "aria-label": `${spokenName(query.name)}, ${said}`, "aria-selected": "false", onclick: () => this.choose(number) },
       names.photo(query.thumb_url, 160),
-      el("span", { class: "lab-ap", text: gain ? signed(change) : points(ap) }),
+      el("span.lab-ap", gain ? signed(change) : points(ap)),
       el("span", { class: `lab-meter${change < 0 ? " loss" : change > 0 ? " gain" : ""}`, vars: { "--part": gain ? Math.abs(change) : ap ?? 0 } }),
     );
   }
@@ -303,6 +299,7 @@ class Lab {
     this.state.sort = null;
     this.drawStrip();
     this.choose(this.ordered[0], true);
+    this.strip.scrollIntoView({ block: "nearest" });
   }
 
   async drawAnswer() {

@@ -1,21 +1,21 @@
 // One query of a run: its photo, its ranking, what it missed; for two runs side by side.
 
-import { icon } from "./dom.js";
-import { KINDS, chart, el, fill, names, points, shortName, signed } from "./labparts.js";
-import { plural, readable, spokenName, thousands } from "./words.js";
+import { el, fill, iconButton } from "./dom.js";
+import { KINDS, chart, names, points, signed } from "./labparts.js";
+import { baseOf, plural, readable, spokenName, thousands } from "./words.js";
 
 /** Draw it into an element. */
 export function ranked(host, { first, second, runs, cutoffs, doubts, place, step, more }) {
   const open = (answer, entry) => look(host, answer, entry, doubts);
   fill(host,
-    el("div", { class: "lab-head" },
-      el("h2", { title: first.query.name }, readable(shortName(first.query.name))),
-      el("span", { class: "small", text: `${thousands(place[0])} of ${thousands(place[1])}` }),
-      el("span", { class: "lab-steps" },
-        el("button", { class: "icon-button", type: "button", "aria-label": "Previous query", title: "Previous query [", disabled: place[0] <= 1, on: { click: () => step(-1) } }, icon("back")),
-        el("button", { class: "icon-button", type: "button", "aria-label": "Next query", title: "Next query ]", disabled: place[0] >= place[1], on: { click: () => step(1) } }, icon("next")))),
-    el("div", { class: "lab-asked" },
-      el("figure", { class: "lab-asked-photo" }, names.photo(first.query.thumb_url, 320, `Query ${spokenName(first.query.name)}`), el("figcaption", { text: first.query.name })),
+    el("div.lab-head",
+      el("h2", { title: first.query.name }, baseOf(first.query.name)),
+      el("span.small", `${thousands(place[0])} of ${thousands(place[1])}`),
+      el("span.lab-steps",
+        iconButton("back", "Previous query", () => step(-1), { title: "Previous query [", disabled: place[0] <= 1 }),
+        iconButton("next", "Next query", () => step(1), { title: "Next query ]", disabled: place[0] >= place[1] }))),
+    el("div.lab-asked",
+      el("figure.lab-asked-photo", names.photo(first.query.thumb_url, 320, `Query ${spokenName(first.query.name)}`), el("figcaption", first.query.name)),
       second ? both(first, second) : facts(first, cutoffs),
       chart("This query", second
         ? [{ name: "A", values: first.curve, kind: 1 }, { name: "B", values: second.curve, kind: 3 }]
@@ -28,7 +28,7 @@ export function ranked(host, { first, second, runs, cutoffs, doubts, place, step
 
 function facts(answer, cutoffs) {
   const found = answer.results.filter((each) => each.relation === "right").length;
-  return el("dl", { class: "lab-facts" },
+  return el("dl.lab-facts",
     fact("AP", answer.ap === null ? "does not count" : points(answer.ap), "strong"),
     answer.num_right !== null && fact(`Right in the first ${answer.results.length}`, `${found} of ${answer.num_right}`),
     fact("First right one", answer.first === null ? "not found" : `place ${thousands(answer.first)}`),
@@ -37,37 +37,37 @@ function facts(answer, cutoffs) {
 
 function both(first, second) {
   const change = first.ap === null || second.ap === null ? null : second.ap - first.ap;
-  return el("dl", { class: "lab-facts" },
+  return el("dl.lab-facts",
     fact("AP of A", points(first.ap)), fact("AP of B", points(second.ap)),
     fact("B − A", signed(change), change < 0 ? "bad strong" : change > 0 ? "good strong" : "strong"),
     fact("First right one", `A ${first.first ?? "–"}, B ${second.first ?? "–"}`));
 }
 
-const fact = (title, value, kind) => el("div", {}, el("dt", { text: title }), el("dd", { class: kind, text: value }));
+const fact = (title, value, kind) => el("div", el("dt", title), el("dd", { class: kind }, value));
 
 function legend(answers) {
   const kinds = new Set(answers.flatMap((answer) => [...answer.results, ...answer.missed]).map((each) => each.relation));
-  return el("ul", { class: "lab-kinds", "aria-label": "Legend" }, Object.keys(KINDS).filter((kind) => kinds.has(kind)).map((kind) =>
-    el("li", { class: kind }, el("span", { class: "lab-mark", "aria-hidden": "true", text: KINDS[kind].mark }), KINDS[kind].word)));
+  return el("ul.lab-kinds", { "aria-label": "Legend" }, Object.keys(KINDS).filter((kind) => kinds.has(kind)).map((kind) =>
+    el("li", { class: kind }, el("span.lab-mark", { "aria-hidden": "true" }, KINDS[kind].mark), KINDS[kind].word)));
 }
 
 function column(answer, title, open, more) {
   const label = title ? `${title}: ` : "";
   const missed = answer.num_missed > 0 && [
-    el("h3", { text: `Missed: ${plural(answer.num_missed, "right photo")} further down` }),
+    el("h3", `Missed: ${plural(answer.num_missed, "right photo")} further down`),
     grid(answer, answer.missed, `${label}missed`, open),
-    answer.num_missed > answer.missed.length && el("p", { class: "small", text: `The nearest ${thousands(answer.missed.length)} are shown.` }),
+    answer.num_missed > answer.missed.length && el("p.small", `The nearest ${thousands(answer.missed.length)} are shown.`),
   ];
-  return el("div", { class: "lab-column" },
-    title && el("h3", { class: "lab-column-title", title, text: title }),
-    answer.results.length ? grid(answer, answer.results, `${label}ranking`, open) : el("p", { text: "Nothing was ranked." }),
-    more && answer.num_ranked > answer.results.length && el("button", { class: "button quiet lab-more", type: "button", on: { click: more } }, "Show more"),
+  return el("div.lab-column",
+    title && el("h3.lab-column-title", { title }, title),
+    answer.results.length ? grid(answer, answer.results, `${label}ranking`, open) : el("p", "Nothing was ranked."),
+    more && answer.num_ranked > answer.results.length && el("button.button.quiet.lab-more", { onclick: more }, "Show more"),
     missed);
 }
 
 function grid(answer, entries, label, open) {
-  const list = el("ol", { class: "lab-grid", "aria-label": label, on: { keydown: (event) => move(event, list) } },
-    entries.map((entry, i) => el("li", {}, tile(answer, entry, i, open))));
+  const list = el("ol.lab-grid", { "aria-label": label, onkeydown: (event) => move(event, list) },
+    entries.map((entry, i) => el("li", tile(answer, entry, i, open))));
   return list;
 }
 
@@ -75,13 +75,9 @@ function tile(answer, entry, i, open) {
   const kind = KINDS[entry.relation];
   const place = entry.place === null ? (entry.relation === "missed" ? "not ranked" : "no place") : `place ${entry.place}`;
   const number = entry.place ?? (entry.relation === "missed" ? "∅" : entry.relation === "ignored" ? "" : entry.position);
-  return el("button", {
-    class: `lab-tile ${entry.relation}`, type: "button", tabindex: i ? "-1" : "0",
-    "aria-label": `${place}, ${kind.word}, ${spokenName(entry.name)}`, title: entry.name,
-    on: { click: () => open(answer, entry) },
-  },
+  return el("button", { class: `lab-tile ${entry.relation}`, tabindex: i ? "-1" : "0", "aria-label": `${place}, ${kind.word}, ${spokenName(entry.name)}`, title: entry.name, onclick: () => open(answer, entry) },
     names.photo(entry.thumb_url, 160),
-    el("span", { class: "lab-tag", "aria-hidden": "true" }, el("span", { class: "lab-mark", text: kind.mark }), ` ${number}`));
+    el("span.lab-tag", { "aria-hidden": "true" }, el("span.lab-mark", kind.mark), ` ${number}`));
 }
 
 /** Arrows move in a grid; one tile is a stop for the Tab key. */
@@ -107,13 +103,13 @@ function move(event, list) {
 function look(host, answer, entry, doubts) {
   const kind = KINDS[entry.relation];
   const close = () => dialog.close();
-  const dialog = el("dialog", { class: "lab-look", "aria-labelledby": "lab-look-title", on: { close: () => dialog.remove(), click: (event) => event.target === dialog && close() } },
-    el("div", { class: "lab-head" },
-      el("h2", { id: "lab-look-title" }, el("span", { class: `lab-mark ${entry.relation}`, "aria-hidden": "true", text: kind.mark }), ` ${kind.word}${entry.place === null ? "" : `, place ${thousands(entry.place)}`}`),
-      el("button", { class: "icon-button", type: "button", "aria-label": "Close", on: { click: close } }, icon("close"))),
-    el("div", { class: "lab-pair" },
-      el("figure", {}, names.photo(answer.query.thumb_url, 640, "The query"), el("figcaption", {}, el("b", { text: "Query " }), answer.query.name)),
-      el("figure", {}, names.photo(entry.thumb_url, 640, "The photo found"), el("figcaption", { text: entry.name }))),
+  const dialog = el("dialog.lab-look.panel", { "aria-labelledby": "lab-look-title", onclose: () => dialog.remove(), onclick: (event) => event.target === dialog && close() },
+    el("div.lab-head",
+      el("h2", { id: "lab-look-title" }, el("span", { class: `lab-mark ${entry.relation}`, "aria-hidden": "true" }, kind.mark), ` ${kind.word}${entry.place === null ? "" : `, place ${thousands(entry.place)}`}`),
+      iconButton("close", "Close", close)),
+    el("div.lab-pair",
+      el("figure", names.photo(answer.query.thumb_url, 640, "The query"), el("figcaption", el("b", "Query "), answer.query.name)),
+      el("figure", names.photo(entry.thumb_url, 640, "The photo found"), el("figcaption", entry.name))),
     entry.relation !== "unknown" && doubts.form(answer, entry, close));
   host.append(dialog);
   dialog.showModal();

@@ -1,12 +1,7 @@
 // Pieces of the Lab: words, the table of scores, the protocol card, curves.
 
-import * as dom from "./dom.js";
+import { el, svg } from "./dom.js";
 import { baseOf, plural, readable, thousands } from "./words.js";
-
-// Lists in lists are welcome here.
-export const el = (tag, props = {}, ...children) => dom.el(tag, props, children.flat(4));
-export const svg = (tag, props = {}, ...children) => dom.svg(tag, props, children.flat(4));
-export const fill = (node, ...children) => dom.fill(node, children.flat(4));
 
 const MINUS = "\u2212";
 const THIN = "\u202f";
@@ -27,9 +22,9 @@ export const names = {
   setup: (setup) => readable(setup.slice(0, 1).toUpperCase() + setup.slice(1)),
   /** A thumbnail, or a place for one that nobody has. */
   photo(url, width, alt = "") {
-    if (!url) return el("span", { class: "lab-photo none", text: "no photo", "aria-hidden": alt ? null : "true" });
-    const missing = () => image.replaceWith(el("span", { class: "lab-photo none", text: "cannot be read" }));
-    const image = el("img", { class: "lab-photo", src: `${url}?w=${width}`, alt, loading: "lazy", decoding: "async", draggable: "false", on: { error: missing } });
+    if (!url) return el("span.lab-photo.none", { "aria-hidden": alt ? null : "true" }, "no photo");
+    const missing = () => image.replaceWith(el("span.lab-photo.none", "cannot be read"));
+    const image = el("img.lab-photo", { src: `${url}?w=${width}`, alt, loading: "lazy", decoding: "async", draggable: "false", onerror: missing });
     return image;
   },
 };
@@ -39,7 +34,7 @@ const head = (text, props = {}) => el("th", { scope: "col", ...props }, text);
 
 /** The scores of a run, or the difference of two. */
 export function table(run, compared, chosen) {
-  const row = (setup, cells) => el("tr", { class: setup === chosen ? "chosen" : null }, el("th", { scope: "row", text: names.setup(setup) }), cells);
+  const row = (setup, cells) => el("tr", { class: setup === chosen ? "chosen" : null }, el("th", { scope: "row" }, names.setup(setup)), cells);
   const rows = compared
     ? compared.setups.map((each) => row(each.setup, [
         cell(exact(each.a)), cell(exact(each.b)),
@@ -58,21 +53,21 @@ export function table(run, compared, chosen) {
     ? [`${run.title} A`, `${run.title} B`, "B − A", "95 % interval", "p", "better / worse / equal"]
     : [run.title, ...run.cutoffs.map((k) => `mP@${k}`), run.cutoffs.length ? `mR@${run.cutoffs.at(-1)}` : "mR", "queries"];
   const caption = compared ? "Two runs: points of 100, over the queries that count in both" : "Scores in points of 100";
-  return el("div", { class: "lab-table", tabindex: "0", role: "region", "aria-label": caption },
-    el("table", {},
-      el("caption", { class: "unseen", text: caption }),
-      el("thead", {}, el("tr", {}, head(el("span", { class: "unseen", text: "Setup" })), titles.map((title) => head(title)))),
-      el("tbody", {}, rows)),
-    !compared && run.first_four !== null && el("p", { text: `${run.first_four.toFixed(2)} of the first four are right` }),
+  return el("div.lab-table", { tabindex: "0", role: "region", "aria-label": caption },
+    el("table",
+      el("caption.unseen", caption),
+      el("thead", el("tr", head(el("span.unseen", "Setup")), titles.map((title) => head(title)))),
+      el("tbody", rows)),
+    !compared && run.first_four !== null && el("p", `${run.first_four.toFixed(2)} of the first four are right`),
     !compared && run.groups.length > 1 && groups(run));
 }
 
 function groups(run) {
-  return el("details", {}, el("summary", { text: `${plural(run.groups.length, "kind")} of queries` }),
-    el("table", {},
-      el("caption", { class: "unseen", text: "Scores of kinds of queries" }),
-      el("thead", {}, el("tr", {}, head("Kind"), run.setups.map((setup) => head(names.setup(setup))), head("queries"))),
-      el("tbody", {}, run.groups.map((each) => el("tr", {}, el("th", { scope: "row", text: each.name }),
+  return el("details", el("summary", `${plural(run.groups.length, "kind")} of queries`),
+    el("table",
+      el("caption.unseen", "Scores of kinds of queries"),
+      el("thead", el("tr", head("Kind"), run.setups.map((setup) => head(names.setup(setup))), head("queries"))),
+      el("tbody", run.groups.map((each) => el("tr", el("th", { scope: "row" }, each.name),
         run.setups.map((setup) => cell(points(each.means[setup]))), cell(thousands(each.queries)))))));
 }
 
@@ -84,32 +79,32 @@ const WIDE = "(min-width: 1101px)";
 export function overview(run, other, compared) {
   const fact = (each) => pair(each.title, [side("A", each.a || "not told"), side("B", each.b || "not told")]);
   return [
-    compared && el("section", {},
-      el("h2", { text: "What differs" }),
-      compared.differs.length ? el("dl", {}, compared.differs.map(fact)) : el("p", { text: "Nothing that the cards say." })),
+    compared && el("section",
+      el("h2", "What differs"),
+      compared.differs.length ? el("dl", compared.differs.map(fact)) : el("p", "Nothing that the cards say.")),
     card(run, other && "A", run.notes),
     other && card(other, "B", other.notes.filter((note) => !run.notes.includes(note))),
   ];
 }
 
-const side = (letter, text) => el("span", { class: "lab-side" }, el("b", { text: letter }), ` ${text}`);
-const pair = (title, ...value) => el("div", {}, el("dt", { text: title }), el("dd", {}, value));
+const side = (letter, text) => el("span.lab-side", el("b", letter), ` ${text}`);
+const pair = (title, ...value) => el("div", el("dt", title), el("dd", value));
 
 function card(run, letter, notes) {
   const value = (key) => run.card.find((each) => each.key === key)?.value ?? "";
-  const fact = (each) => pair(each.title, SHORT[each.key] ? el("span", { title: each.value, text: `${each.value.slice(0, SHORT[each.key])}…` }) : each.value);
+  const fact = (each) => pair(each.title, SHORT[each.key] ? el("span", { title: each.value }, `${each.value.slice(0, SHORT[each.key])}…`) : each.value);
   const first = MAIN.map((key) => run.card.find((each) => each.key === key)).filter(Boolean);
   const rest = run.card.filter((each) => !MAIN.includes(each.key));
   const gist = [value("model"), value("rerank") === "none" ? "no re-ranking" : value("rerank"), `query boxes ${value("crop") || "not told"}`, `${thousands(value("gallery"))} photos`];
-  return el("section", {},
-    el("h2", {}, letter && el("b", { text: `${letter} ` }), readable(letter ? run.name : run.benchmark)),
-    el("p", { class: "lab-gist", text: gist.filter(Boolean).join(" · ") }),
-    notes.map((note) => el("p", { class: "lab-note", text: note })),
-    el("details", { open: matchMedia(WIDE).matches && letter !== "B" }, el("summary", { text: "Protocol" }), el("dl", {}, first.map(fact))),
-    el("details", {}, el("summary", { text: run.cost.length ? "More facts, cost, command" : "More facts, command" }),
-      el("dl", {}, rest.map(fact)),
-      run.cost.length > 0 && [el("h3", { text: "Cost" }), el("dl", {}, run.cost.map((each) => pair(each.name, each.value)))],
-      run.command && [el("h3", { text: "Command" }), el("pre", { tabindex: "0", text: run.command })]));
+  return el("section",
+    el("h2", letter && el("b", `${letter} `), readable(letter ? run.name : run.benchmark)),
+    el("p.lab-gist", gist.filter(Boolean).join(" · ")),
+    notes.map((note) => el("p.lab-note", note)),
+    el("details", { open: matchMedia(WIDE).matches && letter !== "B" }, el("summary", "Protocol"), el("dl", first.map(fact))),
+    el("details", el("summary", run.cost.length ? "More facts, cost, command" : "More facts, command"),
+      el("dl", rest.map(fact)),
+      run.cost.length > 0 && [el("h3", "Cost"), el("dl", run.cost.map((each) => pair(each.name, each.value)))],
+      run.command && [el("h3", "Command"), el("pre", { tabindex: "0" }, run.command)]));
 }
 
 const W = 300;
@@ -122,17 +117,17 @@ export function chart(title, lines) {
   const path = (values) => `M${values.map((value, i) => `${((W * i) / 100).toFixed(1)} ${(H - H * value).toFixed(1)}`).join("L")}`;
   const told = drawn.map((line) => `${line.name}: ${[0, 50, 100].map((i) => `${points(line.values[i])} at recall ${i}${THIN}%`).join(", ")}`).join("; ");
   const ticks = [0, 0.5, 1];
-  return el("figure", { class: "lab-chart" },
-    el("figcaption", { text: title }),
+  return el("figure.lab-chart",
+    el("figcaption", title),
     svg("svg", { viewBox: `-34 -8 ${W + 48} ${H + 40}`, role: "img", "aria-label": `${title}. ${told}` },
-      [0, 0.25, 0.5, 0.75, 1].map((at) => svg("path", { class: "lab-grid-line", d: `M0 ${H * at}H${W}M${W * at} 0V${H}` })),
-      ticks.map((at) => svg("text", { x: -6, y: H - H * at + 5, "text-anchor": "end", text: String(100 * at) })),
-      ticks.map((at) => svg("text", { x: W * at, y: H + 18, "text-anchor": "middle", text: String(100 * at) })),
-      svg("text", { x: W * 0.75, y: H + 18, "text-anchor": "middle", text: "recall" }),
+      [0, 0.25, 0.5, 0.75, 1].map((at) => svg("path.lab-grid-line", { d: `M0 ${H * at}H${W}M${W * at} 0V${H}` })),
+      ticks.map((at) => svg("text", { x: -6, y: H - H * at + 5, "text-anchor": "end" }, String(100 * at))),
+      ticks.map((at) => svg("text", { x: W * at, y: H + 18, "text-anchor": "middle" }, String(100 * at))),
+      svg("text", { x: W * 0.75, y: H + 18, "text-anchor": "middle" }, "recall"),
       drawn.map((line) => svg("path", { class: `lab-line kind-${line.kind}${line.strong ? " strong" : ""}`, d: path(line.values) })),
     ),
-    el("ul", { class: "lab-legend" }, drawn.map((line) => el("li", { class: line.strong ? "strong" : null },
-      svg("svg", { viewBox: "0 0 28 8", "aria-hidden": "true" }, svg("path", { class: `lab-line kind-${line.kind}`, d: "M0 4H28" })), el("span", { text: line.name })))),
+    el("ul.lab-legend", drawn.map((line) => el("li", { class: line.strong ? "strong" : null },
+      svg("svg", { viewBox: "0 0 28 8", "aria-hidden": "true" }, svg("path", { class: `lab-line kind-${line.kind}`, d: "M0 4H28" })), el("span", line.name)))),
   );
 }
 
@@ -143,5 +138,3 @@ export const KINDS = {
   missed: { mark: "◌", word: "missed" },
   unknown: { mark: "?", word: "not known" },
 };
-
-export const shortName = (name) => baseOf(name);

@@ -1,6 +1,6 @@
 // The Library: what the index holds, what was skipped and why, bringing it up to date, and its pictures.
 
-import { api } from "./api.js";
+import { api, Problem } from "./api.js";
 import { byId, el, fill, icon } from "./dom.js";
 import { tile } from "./start.js";
 import { note, say, showProblem } from "./toast.js";
@@ -15,96 +15,90 @@ export function libraryPage({ search, changed }) {
   let watching = null;
   let shownIndex = null;
 
-  const head = el("header", { class: "page-head" });
-  const job = el("section", { class: "job", hidden: true, "aria-label": "Update" });
-  const stats = el("dl", { class: "stats" });
-  const skipped = el("section", { class: "skipped", hidden: true });
-  const gallery = el("section", { class: "gallery" });
+  const head = el("header.page-head");
+  const job = el("section.job.panel", { hidden: true, "aria-label": "Update" });
+  const stats = el("dl.stats.panel");
+  const skipped = el("section.skipped", { hidden: true });
+  const gallery = el("section.gallery");
   fill(home, head, job, stats, skipped, gallery);
 
   async function show(id) {
     shownIndex = id;
     if (!id) {
-      fill(head, el("h1", { text: "Library" }), el("p", { class: "lead" }, "No index is served. Make one with ", el("code", { text: "glocal index PHOTOS" }), "."));
+      fill(head, el("h1", "Library"), el("p.lead", "No index is served. Make one with ", el("code", "glocal index PHOTOS"), "."));
       fill(stats);
       return;
     }
     try {
       const about = await api.index(id);
       if (shownIndex !== id) return;
-      heads(about);
-      figures(about);
-      await Promise.all([listSkipped(about), listPictures(about)]);
-      const running = typeof about.job === "string" ? about.job : about.job?.job;
-      if (running) watch(running);
+      await draw(about);
+      if (about.job) watch(about.job);
     } catch (error) {
       showProblem(error);
     }
   }
 
+  async function draw(about) {
+    heads(about);
+    figures(about);
+    await Promise.all([listSkipped(about), listPictures(about)]);
+  }
+
   function heads(about) {
-    const update = el("button", { type: "button", class: "button", id: "update", on: { click: () => begin(about.id) } }, "Update now");
-    const adder = el("input", { type: "file", class: "unseen", multiple: true, accept: "image/*,.heic,.heif", "aria-label": "Pictures to add", tabindex: "-1", hidden: true });
-    adder.addEventListener("change", () => upload(about.id, [...adder.files]));
+    const adder = el("input.unseen", { type: "file", multiple: true, accept: "image/*,.heic,.heif", "aria-label": "Pictures to add", tabindex: "-1", hidden: true, onchange: () => adder.files.length && start(api.upload(about.id, adder.files)) });
     fill(
       head,
-      el("div", {}, el("p", { class: "eyebrow", text: "Library" }), el("h1", { text: readable(about.id) }), el("p", { class: "muted" }, `Last updated ${day(about.last_update)}`)),
-      el(
-        "div",
-        { class: "page-actions" },
-        about.managed ? el("button", { type: "button", class: "button quiet", on: { click: () => adder.click() } }, icon("picture"), "Add pictures") : null,
-        about.managed ? adder : null,
-        update,
+      el("div", el("p.eyebrow", "Library"), el("h1", readable(about.id)), el("p.muted", `Last updated ${day(about.last_update)}`)),
+      el("div.page-actions",
+        about.managed && [el("button.button.quiet", { onclick: () => adder.click() }, icon("picture"), "Add pictures"), adder],
+        el("button.button", { id: "update", onclick: () => start(api.update(about.id)) }, "Update now"),
       ),
     );
   }
 
   function figures(about) {
-    const counts = about.counts ?? {};
-    const total = typeof about.bytes === "object" && about.bytes !== null ? (about.bytes.file ?? 0) + (about.bytes.caches ?? 0) : about.bytes;
-    const labels = typeof about.labels === "object" && about.labels !== null ? Object.keys(about.labels).length : Number(about.labels) || 0;
+    const { counts } = about;
     const rows = [
-      ["Pictures", thousands(counts.indexed ?? about.size), "searchable"],
-      ["Skipped", thousands(counts.rejected ?? 0), counts.rejected ? "could not be read" : "everything could be read"],
+      ["Pictures", thousands(counts.indexed), "searchable"],
+      ["Skipped", thousands(counts.rejected), counts.rejected ? "could not be read" : "everything could be read"],
       counts.missing ? ["Gone", thousands(counts.missing), "no longer in the folder"] : null,
       ["Model", readable(about.model).replaceAll("_", "_\u200b"), readable(about.model_hash ?? "").replace(/^sha256:/, "weights ").slice(0, 20)],
-      ["On disk", bytes(total), "descriptors and local features"],
-      labels ? ["Labelled", thousands(labels), "pictures with a name"] : null,
+      ["On disk", bytes(about.bytes.file + about.bytes.caches), "descriptors and local features"],
+      about.labels ? ["Labelled", thousands(about.labels), "pictures with a name"] : null,
       Number.isFinite(about.recall_probe) ? ["Recall probe", share(about.recall_probe), "of exact neighbours found"] : null,
     ];
-    fill(stats, rows.filter(Boolean).map(([name, value, words]) => el("div", { class: "stat" }, el("dt", { text: name }), el("dd", {}, el("b", { text: value }), el("span", { class: "small muted", text: words })))));
+    fill(stats, rows.filter(Boolean).map(([name, value, words]) => el("div.stat", el("dt", name), el("dd", el("b", value), el("span.small.muted", words)))));
   }
 
   async function listSkipped(about) {
-    const count = about.counts?.rejected ?? 0;
+    const count = about.counts.rejected;
     skipped.hidden = !count;
     if (!count) return;
     const rows = el("tbody");
-    const more = el("button", { type: "button", class: "button quiet", hidden: true, on: { click: load } }, "Show more");
-    const reasons = Object.entries(about.rejected ?? {}).sort((a, b) => b[1] - a[1]);
+    const more = el("button.button.quiet", { hidden: true, onclick: load }, "Show more");
+    const reasons = Object.entries(about.rejected).sort((a, b) => b[1] - a[1]);
     fill(
       skipped,
-      el(
-        "details",
-        { class: "skipped-list" },
-        el("summary", {}, el("span", { class: "turn", "aria-hidden": "true", text: "▸" }), el("span", { class: "fold-title", text: `${plural(count, "file")} skipped` }), el("span", { class: "reasons" }, reasons.map(([reason, number]) => el("span", { class: "chip", text: `${thousands(number)} ${reasonOf(reason)}` })))),
-        el("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Skipped files" }, el("table", {}, el("thead", {}, el("tr", {}, ["File", "Reason", "Detail"].map((text) => el("th", { scope: "col", text })))), rows)),
+      el("details.skipped-list.panel",
+        el("summary", el("b", `${plural(count, "file")} skipped`), el("span.reasons", reasons.map(([reason, number]) => el("span.chip", `${thousands(number)} ${reasonOf(reason)}`)))),
+        el("div.scroll", { tabindex: "0", role: "group", "aria-label": "Skipped files" }, el("table", el("thead", el("tr", ["File", "Reason", "Detail"].map((text) => el("th", { scope: "col", text })))), rows)),
         more,
-        el("p", { class: "small muted", text: "After a repair, Update now tries them again where the file has changed." }),
+        el("p.small.muted", "After a repair, Update now tries them again where the file has changed."),
       ),
     );
     async function load() {
       const page = await api.skipped(about.id, rows.children.length, PAGE);
-      rows.append(...page.skipped.map((file) => el("tr", {}, el("td", {}, el("code", { text: readable(file.path) })), el("td", { text: reasonOf(file.reason) }), el("td", { class: "muted", text: readable(file.detail) }))));
+      rows.append(...page.skipped.map((file) => el("tr", el("td", el("code", readable(file.path))), el("td", reasonOf(file.reason)), el("td.muted", readable(file.detail)))));
       more.hidden = rows.children.length >= page.total || !page.skipped.length;
     }
     await load();
   }
 
   async function listPictures(about) {
-    const list = el("ul", { class: "mosaic" });
-    const more = el("button", { type: "button", class: "button quiet", hidden: true, on: { click: load } }, "Show more");
-    const count = el("span", { class: "count muted" });
+    const list = el("ul.mosaic");
+    const more = el("button.button.quiet", { hidden: true, onclick: load }, "Show more");
+    const count = el("span.count.muted");
     const filter = el("input", { type: "search", id: "prefix", placeholder: "2019/Roma", autocomplete: "off", spellcheck: "false" });
     let timer = 0;
     let offset = 0;
@@ -118,7 +112,7 @@ export function libraryPage({ search, changed }) {
     });
     fill(
       gallery,
-      el("header", { class: "gallery-head" }, el("h2", {}, "Pictures", count), el("label", { class: "filter" }, el("span", { text: "Folder or name begins with" }), filter)),
+      el("header.gallery-head", el("h2", "Pictures", count), el("label.filter", el("span", "Folder or name begins with"), filter)),
       list,
       more,
     );
@@ -131,7 +125,7 @@ export function libraryPage({ search, changed }) {
         if (offset === 0) fill(list);
         offset += page.images.length;
         list.append(...page.images.map((image) => tile(image, about.id, search)));
-        if (!list.children.length) list.append(el("li", { class: "muted", text: "No picture’s name begins so." }));
+        if (!list.children.length) list.append(el("li.muted", "No picture’s name begins so."));
         count.textContent = ` ${thousands(page.total)}`;
         more.hidden = offset >= page.total || !page.images.length;
       } catch (error) {
@@ -141,18 +135,10 @@ export function libraryPage({ search, changed }) {
     await load();
   }
 
-  async function begin(id) {
+  /** Follow the job that a request begins. */
+  async function start(asked) {
     try {
-      watch((await api.update(id)).job);
-    } catch (error) {
-      showProblem(error);
-    }
-  }
-
-  async function upload(id, files) {
-    if (!files.length) return;
-    try {
-      watch((await api.upload(id, files)).job);
+      watch((await asked).job);
     } catch (error) {
       showProblem(error);
     }
@@ -175,14 +161,11 @@ export function libraryPage({ search, changed }) {
         last = await api.job(id);
         progress(last);
       }
-      if (last?.state === "failed" && last.error) showProblem(last.error);
+      if (last?.state === "failed" && last.error) showProblem(new Problem(last.error));
       else if (last) note(ENDED[last.state] ?? "Done");
       changed();
       if (shownIndex === index && last?.state === "done") {
-        const about = await api.index(index);
-        heads(about);
-        figures(about);
-        await Promise.all([listSkipped(about), listPictures(about)]);
+        await draw(await api.index(index));
       }
     } catch (error) {
       if (error.name !== "AbortError") job.hidden = true;
@@ -204,19 +187,20 @@ export function libraryPage({ search, changed }) {
     ];
     let bar = job.querySelector("progress");
     if (!bar) {
-      const stop = el("button", { type: "button", class: "button quiet stop" }, "Stop");
+      const stop = el("button.button.quiet.stop", "Stop");
       bar = el("progress", { max: "1", "aria-label": "Progress of the update" });
-      fill(job, el("div", { class: "job-head" }, el("p", { class: "job-words", role: "status" }), el("p", { class: "job-details muted" }), stop), bar, el("ul", { class: "job-skipped" }));
+      fill(job, el("div.job-head", el("p.job-words", { role: "status" }), el("p.job-details.muted"), stop), bar, el("ul.job-skipped"));
     }
     if (known || over) bar.value = over && data.state === "done" ? 1 : part;
     else bar.removeAttribute("value");
     const spoken = job.querySelector(".job-words");
     if (spoken.textContent !== words) spoken.textContent = words;
     job.querySelector(".job-details").textContent = details.filter(Boolean).join(" · ");
+    byId("update").disabled = !over;
     const stop = job.querySelector(".stop");
     stop.hidden = over;
     stop.onclick = () => api.stopJob(data.job).catch(showProblem);
-    fill(job.querySelector(".job-skipped"), (data.skipped ?? []).slice(-3).map((file) => el("li", { class: "small" }, el("code", { text: readable(file.path) }), el("span", { class: "muted", text: ` ${reasonOf(file.reason)}` }))));
+    fill(job.querySelector(".job-skipped"), (data.skipped ?? []).slice(-3).map((file) => el("li.small", el("code", readable(file.path)), el("span.muted", ` ${reasonOf(file.reason)}`))));
   }
 
   return { show };

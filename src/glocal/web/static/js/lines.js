@@ -34,7 +34,7 @@ const colour = (share) => `hsl(${Math.round(55 + 165 * Math.min(1, Math.max(0, s
 
 /** Draw into `stage`; `pair` is the answer of /v1/matches. Gives a function that draws again with other options. */
 export function drawLines(stage, pair, sources) {
-  const sheet = svg("svg", { class: "lines", role: "img" });
+  const sheet = svg("svg.lines", { role: "img" });
   fill(stage, sheet);
   const sizes = [[pair.query.width, pair.query.height], [pair.target.width, pair.target.height]];
   let options = { outliers: false };
@@ -63,14 +63,14 @@ export function drawLines(stage, pair, sources) {
     if (box) {
       const [x, y] = at(0, box[0] - 0.5, box[1] - 0.5);
       const [right, bottom] = at(0, box[0] + box[2] - 0.5, box[1] + box[3] - 0.5);
-      shapes.push(svg("rect", { class: "asked", x, y, width: right - x, height: bottom - y }));
+      shapes.push(svg("rect.asked", { x, y, width: right - x, height: bottom - y }));
     }
     for (const [side, quad] of [[0, pair.query_quad], [1, pair.verification?.target_quad]]) {
       if (!quad) continue;
       const { x, y, w, h } = places[side];
       // An <svg> of its own: an area that goes on outside the picture is cut off at its edge.
       const frame = { x, y, width: w, height: h, viewBox: `0 0 ${sizes[side][0]} ${sizes[side][1]}`, preserveAspectRatio: "none" };
-      shapes.push(svg("svg", frame, svg("polygon", { class: "area", points: pointsOf(quad) })));
+      shapes.push(svg("svg", frame, svg("polygon.area", { points: pointsOf(quad) })));
     }
     ends = [];
     const lines = [];
@@ -80,9 +80,7 @@ export function drawLines(stage, pair, sources) {
       const [x1, y1] = at(0, qx, qy);
       const [x2, y2] = at(1, tx, ty);
       const stroke = agrees ? colour(qx / sizes[0][0]) : null;
-      const line = svg(
-        "g",
-        { class: agrees ? "agrees" : "differs", stroke, fill: stroke },
+      const line = svg("g", { class: agrees ? "agrees" : "differs", stroke, fill: stroke },
         svg("line", { x1, y1, x2, y2 }),
         svg("circle", { cx: x1, cy: y1, r: dot }),
         svg("circle", { cx: x2, cy: y2, r: dot }),

@@ -1,8 +1,8 @@
 // Starts the page: indexes, pages, theme, keys, and pictures from anywhere.
 
 import { api, Problem } from "./api.js";
-import { read, write } from "./address.js";
-import { byId, el, fill, icon } from "./dom.js";
+import { NOTHING, read, write } from "./address.js";
+import { byId, el, fill, icon, keep } from "./dom.js";
 import { keyMap } from "./keys.js";
 import { libraryPage } from "./library.js";
 import { searchPage } from "./search.js";
@@ -39,14 +39,14 @@ async function visit(view, push = true) {
 }
 
 async function openLab() {
-  if (lab) return;
+  if (lab) return lab.mountLab(byId("lab"), api);
   try {
     document.head.append(el("link", { rel: "stylesheet", href: "/static/css/lab.css" }));
     lab = await import("./lab.js");
     await lab.mountLab(byId("lab"), api);
   } catch (error) {
     lab = null;
-    fill(byId("lab"), el("div", { class: "page" }, el("h1", { text: "Lab" }), el("p", { class: "lead", text: "The Lab could not be opened." })));
+    fill(byId("lab"), el("div.page", el("h1", "Lab"), el("p.lead", "The Lab could not be opened.")));
     showProblem(error);
   }
 }
@@ -57,7 +57,7 @@ document.addEventListener("click", (event) => {
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
   event.preventDefault();
   if (link.classList.contains("brand")) {
-    Object.assign(state, { query: null, image: null, box: null, hit: null, view: "search" });
+    Object.assign(state, NOTHING, { view: "search" });
     write(state, true);
     visit("search", false);
     search.restore();
@@ -89,11 +89,7 @@ byId("theme").addEventListener("click", () => {
   const next = THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length];
   if (next === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = next;
-  try {
-    localStorage.setItem("glocal.theme", next);
-  } catch {
-    // Until the page is closed, then.
-  }
+  keep("theme", next);
   showTheme();
   say(byId("theme").title);
 });
@@ -104,7 +100,7 @@ showTheme();
 async function load() {
   indexes = (await api.indexes()).indexes ?? [];
   const select = byId("index");
-  fill(select, indexes.map((index) => el("option", { value: index.id, text: `${readable(index.id)} · ${thousands(index.size)}` })));
+  fill(select, indexes.map((index) => el("option", { value: index.id }, `${readable(index.id)} · ${thousands(index.size)}`)));
   select.disabled = !indexes.length;
   if (!indexOf(state.index)) state.index = indexes[0]?.id ?? null;
   if (state.index) select.value = state.index;
@@ -113,7 +109,7 @@ async function load() {
 byId("index").addEventListener("change", (event) => {
   state.index = event.target.value;
   if (state.view === "library") {
-    Object.assign(state, { query: null, image: null, box: null, hit: null });
+    Object.assign(state, NOTHING);
     write(state, true);
     library.show(state.index);
   } else search.reindex();

@@ -16,49 +16,43 @@ export function queryPanel({ boxChanged, another }) {
   let timer = 0;
   let known = null;
 
-  const image = el("img", { class: "query-image", alt: "Your picture" });
-  const stage = el("div", { class: "query-stage" }, image);
+  const image = el("img.query-image", { alt: "Your picture" });
+  const stage = el("div.query-stage", image);
   const editor = boxEditor(stage, (next, final) => {
     box = next;
     show();
     if (final) later();
   });
   const inputs = FIELDS.map(([key, label]) =>
-    el("input", { id: `box-${key}`, type: "number", inputmode: "numeric", min: "0", step: "1", "aria-label": `Box, ${label.toLowerCase()} in pixels`, on: { change: typed } }),
+    el("input", { id: `box-${key}`, type: "number", inputmode: "numeric", min: "0", step: "1", "aria-label": `Box, ${label.toLowerCase()} in pixels`, onchange: typed }),
   );
-  const whole = el("button", { type: "button", class: "segment", on: { click: () => choose(null) } }, "Whole picture");
-  const part = el("button", { type: "button", class: "segment", on: { click: () => choose(box ?? (size && middle(size))) } }, "Box");
-  const numbers = el(
-    "div",
-    { class: "box-fields", hidden: true },
-    FIELDS.map(([, label], at) => el("label", {}, el("span", { text: label }), inputs[at])),
+  const whole = el("button.segment", { onclick: () => choose(null) }, "Whole picture");
+  const part = el("button.segment", { onclick: () => choose(box ?? (size && middle(size))) }, "Box");
+  const numbers = el("div.box-fields", { hidden: true },
+    FIELDS.map(([, label], at) => el("label", el("span", label), inputs[at])),
   );
-  const help = el("p", { id: "box-help", class: "small muted", text: "Draw on the picture to search for a part of it." });
-  const facts = el("p", { class: "small muted facts-line" });
-  const name = el("p", { class: "query-name" });
-  const done = el("button", { type: "button", class: "button done", on: { click: close } }, "Done");
-  const strip = el("p", { class: "strip-words" });
-  const openStrip = el("button", { type: "button", class: "button quiet strip-box", on: { click: open } }, icon("box"), "Box");
+  const help = el("p.small.muted", { id: "box-help" }, "Draw on the picture to search for a part of it.");
+  const facts = el("p.small.muted.facts-line");
+  const name = el("p.query-name");
+  const done = el("button.button.done", { onclick: close }, "Done");
+  const strip = el("p.strip-words");
+  const openStrip = el("button.button.quiet.strip-box", { onclick: open }, icon("box"), "Box");
   fill(
     panel,
-    el("h2", { class: "eyebrow", text: "Your picture" }),
-    el("div", { class: "stage-wrap" }, stage),
+    el("h2.eyebrow", "Your picture"),
+    el("div.stage-wrap", stage),
     strip,
-    el(
-      "div",
-      { class: "query-tools" },
-      el("div", { class: "segments", role: "group", "aria-label": "Search for" }, whole, part),
+    el("div.query-tools",
+      el("div.segments", { role: "group", "aria-label": "Search for" }, whole, part),
       numbers,
       help,
       name,
       facts,
     ),
-    el(
-      "div",
-      { class: "query-actions" },
+    el("div.query-actions",
       openStrip,
-      el("button", { type: "button", class: "button quiet", "aria-label": "Another picture", on: { click: () => another("file") } }, icon("picture"), el("span", { text: "Another picture" })),
-      el("button", { type: "button", class: "button quiet camera-only", on: { click: () => another("camera") } }, icon("camera"), el("span", { text: "Camera" })),
+      el("button.button.quiet", { "aria-label": "Another picture", onclick: () => another("file") }, icon("picture"), el("span", "Another picture")),
+      el("button.button.quiet.camera-only", { onclick: () => another("camera") }, icon("camera"), el("span", "Camera")),
       done,
     ),
   );
@@ -193,7 +187,7 @@ export function queryPanel({ boxChanged, another }) {
     },
     /** The short form on a phone. */
     words(text) {
-      fill(strip, el("span", { text: name.textContent || "Your picture" }), el("span", { class: "small muted", text }));
+      fill(strip, el("span", name.textContent || "Your picture"), el("span.small.muted", text));
     },
     close,
   };

@@ -1,6 +1,6 @@
 // The answer in three bands. What is similar comes first; once it is verified, the cards settle into their places.
 
-import { byId, el, fill } from "./dom.js";
+import { byId, el, fill, keep, recall } from "./dom.js";
 import { card, refresh } from "./card.js";
 import { say } from "./toast.js";
 import { BANDS, plural, readable, seconds, thousands } from "./words.js";
@@ -12,7 +12,7 @@ const SORTS = {
   name: ["Name", (a, b) => (a.name < b.name ? -1 : 1)],
 };
 const SETTLE_MS = 420;
-const ROWS = { small: ["132px", ".17"], middle: ["190px", ".24"], large: ["268px", ".36"] };
+const ROWS = { small: ["136px", ".17"], middle: ["190px", ".24"], large: ["268px", ".36"] };
 
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -28,22 +28,20 @@ export function resultList({ open, again }) {
   let opened = false;
   let picked = new Set();
 
-  const title = el("h1", { class: "verdict", tabindex: "-1" });
-  const summary = el("p", { class: "summary" });
-  const notes = el("div", { class: "notes", hidden: true });
-  const recognition = el("section", { class: "recognition", hidden: true, "aria-label": "What is this?" });
-  const sorter = el("select", { id: "sort", on: { change: () => { sort = sorter.value; render(); } } }, Object.entries(SORTS).map(([key, [label]]) => el("option", { value: key, text: label })));
-  const density = el("input", { id: "density", type: "range", min: "0", max: "2", step: "1", value: "1", "aria-valuetext": "middle", on: { input: dense } });
-  const tools = el(
-    "div",
-    { class: "result-tools", hidden: true },
-    el("label", {}, el("span", { text: "Sort" }), sorter),
-    el("label", { class: "density" }, el("span", { text: "Size" }), density),
+  const title = el("h1.verdict");
+  const summary = el("p.summary");
+  const notes = el("div.notes", { hidden: true });
+  const recognition = el("section.recognition.panel", { hidden: true, "aria-label": "What is this?" });
+  const sorter = el("select", { id: "sort", "aria-label": "Sort", onchange: () => { sort = sorter.value; render(); } }, Object.entries(SORTS).map(([key, [label]]) => el("option", { value: key }, label)));
+  const density = el("input", { id: "density", type: "range", min: "0", max: "2", step: "1", value: "1", "aria-valuetext": "middle", oninput: dense });
+  const tools = el("div.result-tools", { hidden: true },
+    el("label", el("span", "Sort"), sorter),
+    el("label.density", el("span", "Size"), density),
   );
-  const release = el("button", { type: "button", class: "button settle", hidden: true, on: { click: () => settle() } }, "Verified – put in order");
-  const body = el("div", { class: "bands", id: "bands" });
-  const bar = el("div", { class: "busy", hidden: true, role: "progressbar", "aria-label": "Searching" });
-  fill(home, bar, el("header", { class: "result-head" }, el("div", {}, title, summary), tools), notes, recognition, release, body);
+  const release = el("button.button.settle", { hidden: true, onclick: () => settle() }, "Verified – put in order");
+  const body = el("div.bands", { id: "bands" });
+  const bar = el("div.busy", { hidden: true, role: "progressbar", "aria-label": "Searching" });
+  fill(home, bar, el("header.result-head", el("div", title, summary), tools), notes, recognition, release, body);
 
   body.addEventListener("pointermove", (event) => {
     if (event.pointerType === "mouse" && event.target.closest(".card")) pointed = true;
@@ -61,17 +59,9 @@ export function resultList({ open, again }) {
     density.setAttribute("aria-valuetext", size);
     home.style.setProperty("--wish", ROWS[size][0]);
     home.style.setProperty("--part", ROWS[size][1]);
-    try {
-      localStorage.setItem("glocal.density", density.value);
-    } catch {
-      // Not kept then.
-    }
+    keep("density", density.value);
   }
-  try {
-    density.value = localStorage.getItem("glocal.density") ?? "1";
-  } catch {
-    // The middle it is.
-  }
+  density.value = recall("density") ?? "1";
   dense();
 
   const judged = () => answer.verdict !== "not_judged" || !verified;
@@ -84,19 +74,11 @@ export function resultList({ open, again }) {
     return ["same", "possibly", ...(opened ? ["look_alike"] : [])].flatMap(of);
   }
 
-  function nodeOf(hit) {
-    let node = cards.get(hit.id);
-    if (!node) {
-      node = card(hit, answer.index.id, { open, again });
-      cards.set(hit.id, node);
-    }
-    return node;
-  }
-
   function listOf(hits, label) {
-    const list = el("ol", { class: "cards", "aria-label": label });
+    const list = el("ol.cards", { "aria-label": label });
     hits.forEach((hit, at) => {
-      const node = nodeOf(hit);
+      const node = cards.get(hit.id) ?? card(hit, answer.index.id, { open, again });
+      cards.set(hit.id, node);
       refresh(node, hit, { place: at + 1, of: hits.length, verified, judged: judged() });
       node.classList.toggle("picked", picked.has(hit.id));
       list.append(node);
@@ -108,10 +90,8 @@ export function resultList({ open, again }) {
     const hits = of(name);
     if (!hits.length) return null;
     const { title: words, mark } = BANDS[name];
-    return el(
-      "section",
-      { class: `band ${name}` },
-      el("h2", {}, el("span", { class: "mark", "aria-hidden": "true", text: mark }), words, el("span", { class: "count", text: ` (${thousands(hits.length)})` })),
+    return el("section", { class: `band ${name}` },
+      el("h2", el("span.mark", { "aria-hidden": "true" }, mark), words, el("span.count", ` (${thousands(hits.length)})`)),
       listOf(hits, `${words}, ${plural(hits.length, "picture")}`),
     );
   }
@@ -120,28 +100,24 @@ export function resultList({ open, again }) {
     const hits = of("look_alike");
     if (!hits.length) return null;
     const none = answer.verdict === "no_match";
-    const inside = el("div", { class: "fold" });
-    const fold = el(
-      "details",
-      { class: "band look_alike", open: opened },
-      el(
-        "summary",
-        {},
-        el("span", { class: "turn", "aria-hidden": "true", text: "▸" }),
-        none
-          ? el("span", { class: "fold-title", text: `Show ${plural(hits.length, "look-alike")}` })
-          : el("span", {}, el("span", { class: "fold-title", text: `Look-alikes (${thousands(hits.length)})` }), el("span", { class: "muted", text: " — similar, not the same" })),
-      ),
-      inside,
-    );
+    const inside = el("div.fold");
     const build = () => {
-      if (fold.open && !inside.firstChild) inside.append(listOf(hits, `Look-alikes, ${plural(hits.length, "picture")}`));
+      if (opened && !inside.firstChild) inside.append(listOf(hits, `Look-alikes, ${plural(hits.length, "picture")}`));
+    };
+    const toggled = () => {
       opened = fold.open;
+      build();
       tools.hidden = !shown().length;
       firstStop();
     };
-    fold.addEventListener("toggle", build);
-    if (opened) inside.append(listOf(hits, `Look-alikes, ${plural(hits.length, "picture")}`));
+    const fold = el("details.band.look_alike", { open: opened, ontoggle: toggled },
+      el("summary.panel",
+        none
+          ? el("b", `Show ${plural(hits.length, "look-alike")}`)
+          : el("span", el("b", `Look-alikes (${thousands(hits.length)})`), el("span.muted", " — similar, not the same"))),
+      inside,
+    );
+    build();
     return fold;
   }
 
@@ -153,7 +129,7 @@ export function resultList({ open, again }) {
       const words = verified ? "Most similar" : "Most similar so far";
       fill(
         body,
-        el("section", { class: "band" }, el("h2", {}, words, el("span", { class: "count", text: ` (${thousands(answer.results.length)})` })), listOf(shown(), words)),
+        el("section.band", el("h2", words, el("span.count", ` (${thousands(answer.results.length)})`)), listOf(shown(), words)),
       );
     } else fill(body, band("same"), band("possibly"), lookAlikes());
     tools.hidden = !shown().length;
@@ -163,8 +139,8 @@ export function resultList({ open, again }) {
 
   /** Exactly one card is in the order of Tab; arrows go on from there. */
   function firstStop() {
-    const nodes = [...body.querySelectorAll(".card")];
-    if (!nodes.some((node) => node.classList.contains("stop")) && nodes[0]) rove(nodes[0]);
+    const first = body.querySelector(".card");
+    if (first && !body.querySelector(".card.stop")) rove(first);
   }
 
   function rove(node) {
@@ -176,9 +152,11 @@ export function resultList({ open, again }) {
     for (const button of node.querySelectorAll("button")) button.tabIndex = 0;
   }
 
+  const sizes = () => ["same", "possibly"].map((name) => (held ?? answer).results.filter((hit) => hit.band === name).length);
+
   function headline() {
-    const { results, index, verdict } = answer;
-    const [same, maybe] = ["same", "possibly"].map((name) => results.filter((hit) => hit.band === name).length);
+    const { index, verdict } = answer;
+    const [same, maybe] = sizes();
     const total = thousands(index.size);
     if (!verified) return "Looking closer…";
     if (verdict === "not_judged") return "Most similar pictures";
@@ -201,11 +179,11 @@ export function resultList({ open, again }) {
     home.classList.toggle("none", verified && answer.verdict === "no_match");
     fill(summary, facts());
     if (!verified) summary.append(" · comparing the closest piece by piece");
-    if (verified && answer.verdict === "no_match") summary.append(el("span", { class: "advice", text: "Try a box around the object, or a sharper picture of it." }));
+    if (verified && answer.verdict === "no_match") summary.append(el("span.advice", "Try a box around the object, or a sharper picture of it."));
     const warnings = (answer.warnings ?? []).map(readable);
     if (verified && answer.verdict === "not_judged") warnings.unshift("This model’s scores are not calibrated: these pictures are similar, and nothing says that they show the same object.");
     notes.hidden = !warnings.length;
-    fill(notes, warnings.map((text) => el("p", { text })));
+    fill(notes, warnings.map((text) => el("p", text)));
   }
 
   /** Move the cards to their verified places, once. */
@@ -237,8 +215,8 @@ export function resultList({ open, again }) {
     recognition,
     /** How many hits each band has, in words. */
     counts() {
-      const [same, maybe] = ["same", "possibly"].map((name) => answer.results.filter((hit) => hit.band === name).length);
-      if (answer.verdict === "not_judged") return plural(answer.results.length, "similar picture");
+      const [same, maybe] = sizes();
+      if ((held ?? answer).verdict === "not_judged") return plural(answer.results.length, "similar picture");
       return same || maybe ? [same && `${thousands(same)} same`, maybe && `${thousands(maybe)} possibly`].filter(Boolean).join(" · ") : "No match";
     },
     /** Nothing yet: skeletons, or what was there before, dimmed. */
@@ -260,7 +238,7 @@ export function resultList({ open, again }) {
         home.classList.remove("none");
         notes.hidden = true;
         tools.hidden = true;
-        fill(body, el("div", { class: "cards skeletons", "aria-hidden": "true" }, [1.33, 0.75, 1.33, 1.5, 1, 1.33, 0.8, 1.6].map((ratio) => el("div", { class: "card skeleton", vars: { "--ratio": String(ratio) } }, el("div", { class: "shot" }), el("div", { class: "caption" })))));
+        fill(body, el("div.cards.skeletons", { "aria-hidden": "true" }, [1.33, 0.75, 1.33, 1.5, 1, 1.33, 0.8, 1.6].map((ratio) => el("div.card.skeleton", { vars: { "--ratio": String(ratio) } }, el("div.shot"), el("div.caption")))));
       } else body.classList.add("old");
     },
     /** The index is not open yet. */

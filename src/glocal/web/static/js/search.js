@@ -1,7 +1,7 @@
 // One search after another: what is asked, the address that says it, and who shows the answer.
 
 import { api, Problem } from "./api.js";
-import { write } from "./address.js";
+import { NOTHING, write } from "./address.js";
 import { byId } from "./dom.js";
 import { queryPanel } from "./query.js";
 import { awaitRecognition, hideRecognition, showRecognition } from "./recognition.js";
@@ -75,7 +75,7 @@ export function searchPage({ state, ready, indexOf, visit }) {
     visit("search");
     const file = pictures[0];
     adopt({ kind: "file", file, name: file.name || "Pasted picture", url: URL.createObjectURL(file) }, null);
-    Object.assign(state, { query: null, image: null, box: null, hit: null });
+    Object.assign(state, NOTHING);
     run({ push: true });
   }
 
@@ -83,7 +83,7 @@ export function searchPage({ state, ready, indexOf, visit }) {
   function again(image) {
     visit("search");
     adopt({ kind: "id", id: image.id, name: image.name, url: api.thumb(image.id, state.index, 1280) }, null);
-    Object.assign(state, { query: null, image: image.id, box: null, hit: null });
+    Object.assign(state, NOTHING, { image: image.id });
     write(state, true);
     run({ push: false });
     scrollTo({ top: 0 });
@@ -178,16 +178,13 @@ export function searchPage({ state, ready, indexOf, visit }) {
       showProblem(error);
       list.stop();
       if (mine.kind !== "file" && !keep) {
-        Object.assign(state, { query: null, image: null, box: null, hit: null });
+        Object.assign(state, NOTHING);
         home();
       }
     }
   }
 
-  function labelled(index) {
-    const labels = indexOf(index)?.labels;
-    return (typeof labels === "object" && labels !== null ? Object.keys(labels).length : labels) > 0;
-  }
+  const labelled = (index) => indexOf(index)?.labels > 0;
 
   async function recognize(answer, asked, signal) {
     if (!labelled(asked.index) || !["match", "uncertain"].includes(answer.verdict)) {
@@ -261,7 +258,7 @@ export function searchPage({ state, ready, indexOf, visit }) {
         state.hit = null;
         run({ push: true });
       } else {
-        Object.assign(state, { query: null, image: null, box: null, hit: null });
+        Object.assign(state, NOTHING);
         home();
       }
     },

@@ -20,7 +20,7 @@ let described = null;
 /** Show the snippets of what was asked: {index, params, image, file} and of its answer, if there is one. */
 export function showSnippets(asked, answer) {
   const home = byId("api");
-  const calls = el("ul", { class: "calls" });
+  const calls = el("ul.calls");
   const origin = location.origin;
   const params = { index: asked.index, topk: asked.topk, ...(asked.box ? { box: asked.box } : {}) };
   const file = asked.file ? baseOf(asked.file) : "query.jpg";
@@ -50,17 +50,15 @@ with glocal.Index.open("PHOTOS/.glocal") as index:
         print(hit.band, hit.probability, hit.inliers, hit.path)`;
   fill(
     home,
-    el("h1", { text: "API" }),
-    el("p", { class: "lead" }, answer ? "The search on the screen, as a program makes it." : "A search as a program makes it. Search for something first, and these lines will be that search."),
+    el("h1", "API"),
+    el("p.lead", answer ? "The search on the screen, as a program makes it." : "A search as a program makes it. Search for something first, and these lines will be that search."),
     snippet("curl", curl),
     snippet("Python, over HTTP", http),
     asked.image ? null : snippet("Python, in the same process", library),
     answer ? response(answer) : null,
-    el(
-      "section",
-      { class: "more" },
-      el("h2", { text: "Every request" }),
-      el("p", { class: "lead" }, "Described in full, for people and for generators of clients, by ", el("a", { href: "/openapi.json" }, "openapi.json"), " (OpenAPI 3.1)."),
+    el("section.more",
+      el("h2", "Every request"),
+      el("p.lead", "Described in full, for people and for generators of clients, by ", el("a", { href: "/openapi.json" }, "openapi.json"), " (OpenAPI 3.1)."),
       calls,
     ),
   );
@@ -76,16 +74,14 @@ async function list(calls) {
   const rows = Object.entries(described.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, what]) => [method.toUpperCase(), path, what]));
   fill(
     calls,
-    rows.map(([method, path, what]) => el("li", {}, el("b", { text: method }), el("code", { text: path }), el("span", { class: "muted", text: (what.description || what.summary || "").split("\n\n")[0].replaceAll("`", "") }))),
+    rows.map(([method, path, what]) => el("li", el("b", method), el("code", path), el("span.muted", (what.description || what.summary || "").split("\n\n")[0].replaceAll("`", "")))),
   );
 }
 
 function snippet(title, text) {
-  return el(
-    "section",
-    { class: "snippet" },
-    el("header", {}, el("h2", { text: title }), el("button", { type: "button", class: "button quiet", "aria-label": `Copy ${title}`, on: { click: () => copy(text, title) } }, icon("copy"), "Copy")),
-    el("pre", { tabindex: "0", "aria-label": title }, el("code", { text })),
+  return el("section.snippet",
+    el("header", el("h2", title), el("button.button.quiet", { "aria-label": `Copy ${title}`, onclick: () => copy(text, title) }, icon("copy"), "Copy")),
+    el("pre", { tabindex: "0", "aria-label": title }, el("code", text)),
   );
 }
 
@@ -93,10 +89,8 @@ function response(answer) {
   const short = { ...answer, results: answer.results.slice(0, 1) };
   const rest = answer.results.length - short.results.length;
   const text = JSON.stringify(short, null, 2);
-  return el(
-    "details",
-    { class: "snippet" },
-    el("summary", {}, el("h2", { text: "The answer" }), el("span", { class: "muted", text: rest > 0 ? ` first result of ${answer.results.length}` : "" })),
-    el("pre", { tabindex: "0", "aria-label": "The answer" }, el("code", { text })),
+  return el("details.snippet",
+    el("summary", el("h2", "The answer"), el("span.muted", rest > 0 ? ` first result of ${answer.results.length}` : "")),
+    el("pre", { tabindex: "0", "aria-label": "The answer" }, el("code", text)),
   );
 }

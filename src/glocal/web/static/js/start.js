@@ -13,20 +13,16 @@ const paste = /Mac|iPhone|iPad/.test(navigator.platform) ? "⌘ V" : "Ctrl V";
 /** Fill the page. `choose(kind)` opens a file dialog, `search(image)` searches with an indexed picture. */
 export function startPage({ choose, search }) {
   const home = byId("start");
-  const samples = el("section", { class: "samples", hidden: true });
+  const samples = el("section.samples", { hidden: true });
   const privacy = local() ? "Nothing leaves this computer." : `It goes to ${location.hostname} only, and is not kept.`;
   fill(
     home,
-    el(
-      "div",
-      { class: "hero" },
-      el("h1", { text: "Find every photo of the same thing" }),
-      el("p", { class: "lead" }, `Drop a picture anywhere, paste (${paste}), or `, el("button", { type: "button", class: "link", on: { click: () => choose("file") } }, "choose one"), `. ${privacy}`),
-      el(
-        "p",
-        { class: "hero-actions" },
-        el("button", { type: "button", id: "choose", class: "button large", "aria-keyshortcuts": "/", on: { click: () => choose("file") } }, icon("picture"), "Choose a picture"),
-        el("button", { type: "button", class: "button large quiet camera-only", on: { click: () => choose("camera") } }, icon("camera"), "Take a picture"),
+    el("div.hero",
+      el("h1", "Find every photo of the same thing"),
+      el("p.lead", `Drop a picture anywhere, paste (${paste}), or `, el("button.link", { onclick: () => choose("file") }, "choose one"), `. ${privacy}`),
+      el("p.hero-actions",
+        el("button.button.large", { id: "choose", "aria-keyshortcuts": "/", onclick: () => choose("file") }, icon("picture"), "Choose a picture"),
+        el("button.button.large.quiet.camera-only", { onclick: () => choose("camera") }, icon("camera"), "Take a picture"),
       ),
     ),
     samples,
@@ -45,7 +41,7 @@ export function startPage({ choose, search }) {
     async show(index) {
       if (!index || !index.size) {
         samples.hidden = false;
-        fill(samples, el("p", { class: "notice" }, "This index is empty. Fill it with ", el("code", { text: "glocal index PHOTOS" }), ", or in the Library."));
+        fill(samples, el("p.notice", "This index is empty. Fill it with ", el("code", "glocal index PHOTOS"), ", or in the Library."));
         return;
       }
       let images = [];
@@ -57,8 +53,8 @@ export function startPage({ choose, search }) {
       samples.hidden = !images.length;
       fill(
         samples,
-        el("h2", {}, "Or start with one of yours", el("span", { class: "muted count", text: ` ${plural(index.size, "picture")}` })),
-        el("ul", { class: "mosaic" }, images.map((image) => tile(image, index.id, search))),
+        el("h2", index.size > 1 ? `Or start with one of your ${plural(index.size, "picture")}` : "Or start with yours"),
+        el("ul.mosaic", images.map((image) => tile(image, index.id, search))),
       );
     },
   };
@@ -67,12 +63,8 @@ export function startPage({ choose, search }) {
 /** One indexed picture that a click searches with. */
 export function tile(image, index, search) {
   const ratio = image.width && image.height ? image.width / image.height : 4 / 3;
-  return el(
-    "li",
-    { class: "tile", vars: { "--ratio": Math.min(Math.max(ratio, 0.6), 2.2).toFixed(3) } },
-    el(
-      "button",
-      { type: "button", title: readable(image.name), "aria-label": `Search with ${spokenName(image.name)}`, on: { click: () => search(image) } },
+  return el("li.tile", { vars: { "--ratio": Math.min(Math.max(ratio, 0.6), 2.2).toFixed(3) } },
+    el("button", { title: readable(image.name), "aria-label": `Search with ${spokenName(image.name)}`, onclick: () => search(image) },
       el("img", { src: api.thumb(image.id, index, 320), alt: "", loading: "lazy", decoding: "async" }),
     ),
   );

@@ -1,8 +1,13 @@
 // What went wrong, in words; and the quiet voice for screen readers.
 
-import { byId, el, icon } from "./dom.js";
+import { byId, el, iconButton } from "./dom.js";
 import { Problem } from "./api.js";
 import { readable, sentence } from "./words.js";
+
+const HINTS = {
+  unsupported_format: "Use a JPEG, PNG, WebP, HEIC, TIFF, GIF, BMP or AVIF file.",
+  corrupt_image: "Choose, drop or paste another picture.",
+};
 
 let voiceTimer = 0;
 
@@ -23,24 +28,22 @@ export function showProblem(error) {
       ? error
       : new Problem({ title: "The page has made a mistake", detail: String(error?.message ?? error ?? ""), hint: "Reload the page." });
   if (!(error instanceof Problem)) console.error(error);
-  const hint = problem.hint || (problem.status === 415 ? "Use a JPEG, PNG, WebP, HEIC, TIFF, GIF, BMP or AVIF file." : "");
+  const hint = problem.hint || (HINTS[problem.code] ?? "");
   const same = [...byId("toasts").children].find((toast) => toast.dataset.title === problem.title);
   same?.remove();
-  const toast = el(
-    "div",
-    { class: "toast problem", role: "alert", data: { title: problem.title } },
-    el("strong", { text: problem.title }),
-    problem.detail && el("p", { text: sentence(readable(problem.detail)) }),
-    hint && el("p", { class: "hint", text: `→ ${readable(hint)}` }),
-    problem.request && el("p", { class: "small", text: `Request ${problem.request}` }),
-    el("button", { class: "icon-button", type: "button", "aria-label": "Dismiss", on: { click: () => toast.remove() } }, icon("close")),
+  const toast = el("div.toast.problem", { role: "alert", data: { title: problem.title } },
+    el("strong", problem.title),
+    problem.detail && el("p", sentence(readable(problem.detail))),
+    hint && el("p.hint", `→ ${readable(hint)}`),
+    problem.request && el("p.small", `Request ${problem.request}`),
+    iconButton("close", "Dismiss", () => toast.remove()),
   );
   place(toast);
 }
 
 /** A short confirmation that goes by itself. */
 export function note(text) {
-  const toast = el("div", { class: "toast" }, el("p", { text }));
+  const toast = el("div.toast", el("p", text));
   place(toast);
   say(text);
   setTimeout(() => toast.remove(), 4000);
@@ -65,7 +68,7 @@ export async function copy(text, what) {
     await navigator.clipboard.writeText(text);
   } catch {
     // Plain http away from localhost has no clipboard; a selection still works.
-    const field = el("textarea", { class: "unseen", "aria-hidden": "true" });
+    const field = el("textarea.unseen", { "aria-hidden": "true" });
     field.value = text;
     (document.querySelector("dialog[open]") ?? document.body).append(field);
     field.select();

@@ -1,7 +1,7 @@
 // Why a photo was found: match lines, both pictures blinking in one frame, one laid over the other, and the figures.
 
 import { api } from "./api.js";
-import { byId, el, fill, icon } from "./dom.js";
+import { byId, el, fill, icon, iconButton } from "./dom.js";
 import { drawLines } from "./lines.js";
 import { copy, showProblem } from "./toast.js";
 import { BANDS, baseOf, folderOf, percent, plural, readable, share, thousands } from "./words.js";
@@ -25,33 +25,29 @@ export function whyDrawer({ changed, closed, again }) {
   let turn = 0;
 
   const title = el("h2", { id: "why-title" });
-  const where = el("p", { class: "why-where" });
+  const where = el("p.why-where");
   const modes = Object.entries(MODES).map(([key, [label, letter]]) =>
-    el("button", { type: "button", class: "segment", data: { mode: key }, "aria-keyshortcuts": letter, on: { click: () => switchTo(key) } }, label),
+    el("button.segment", { data: { mode: key }, "aria-keyshortcuts": letter, onclick: () => switchTo(key) }, label),
   );
-  const previous = el("button", { type: "button", class: "icon-button", "aria-label": "Previous hit", "aria-keyshortcuts": "[", on: { click: () => step(-1) } }, icon("back"));
-  const next = el("button", { type: "button", class: "icon-button", "aria-label": "Next hit", "aria-keyshortcuts": "]", on: { click: () => step(1) } }, icon("next"));
-  const position = el("span", { class: "position" });
-  const stage = el("div", { class: "why-stage" });
-  const controls = el("div", { class: "why-controls" });
-  const figures = el("aside", { class: "why-facts", "aria-label": "Figures" });
+  const previous = iconButton("back", "Previous hit", () => step(-1), { "aria-keyshortcuts": "[" });
+  const next = iconButton("next", "Next hit", () => step(1), { "aria-keyshortcuts": "]" });
+  const position = el("span.position");
+  const stage = el("div.why-stage");
+  const controls = el("div.why-controls");
+  const figures = el("aside.why-facts", { "aria-label": "Figures" });
   fill(
     dialog,
-    el(
-      "header",
-      { class: "why-head" },
-      el("div", { class: "why-name" }, title, where),
-      el("div", { class: "segments", role: "group", "aria-label": "How to compare" }, modes),
-      el(
-        "div",
-        { class: "why-steps" },
+    el("header.why-head",
+      el("div.why-name", title, where),
+      el("div.segments", { role: "group", "aria-label": "How to compare" }, modes),
+      el("div.why-steps",
         previous,
         position,
         next,
-        el("button", { type: "button", class: "icon-button", "aria-label": "Close", on: { click: () => dialog.close() } }, icon("close")),
+        iconButton("close", "Close", () => dialog.close()),
       ),
     ),
-    el("div", { class: "why-body" }, el("div", { class: "why-main" }, stage, controls), figures),
+    el("div.why-body", el("div.why-main", stage, controls), figures),
   );
 
   dialog.addEventListener("close", () => {
@@ -111,7 +107,7 @@ export function whyDrawer({ changed, closed, again }) {
     redraw = null;
     stopBlinking();
     head();
-    fill(stage, el("div", { class: "why-wait" }));
+    fill(stage, el("div.why-wait"));
     fill(controls);
     fill(figures);
     if (!dialog.open) dialog.showModal();
@@ -126,7 +122,7 @@ export function whyDrawer({ changed, closed, again }) {
       tell();
     } catch (error) {
       if (mine !== turn) return;
-      fill(stage, el("p", { class: "why-none", text: error.title ? `${error.title}. ${error.hint}` : "This comparison is not available." }));
+      fill(stage, el("p.why-none", error.title ? `${error.title}. ${error.hint}` : "This comparison is not available."));
       showProblem(error);
     }
   }
@@ -154,7 +150,7 @@ export function whyDrawer({ changed, closed, again }) {
     dialog.dataset.mode = mode;
     if (mode === "lines") lines();
     else if (!aligned()) {
-      fill(stage, el("p", { class: "why-none", text: "No geometry ties these two pictures together, so there is nothing to lay over the other." }));
+      fill(stage, el("p.why-none", "No geometry ties these two pictures together, so there is nothing to lay over the other."));
       fill(controls);
     } else if (mode === "blink") blink();
     else overlay();
@@ -163,34 +159,34 @@ export function whyDrawer({ changed, closed, again }) {
   function lines() {
     redraw = drawLines(stage, pair, [api.queryPicture(context.query), api.thumb(hit.id, context.index, 1280)]);
     const outside = (pair.lines ?? []).filter((line) => !line[4]).length;
-    const toggle = el("input", { type: "checkbox", id: "outliers", disabled: !outside, on: { change: () => redraw({ outliers: toggle.checked }) } });
+    const toggle = el("input", { type: "checkbox", id: "outliers", disabled: !outside, onchange: () => redraw({ outliers: toggle.checked }) });
     fill(
       controls,
-      el("span", { class: "legend agrees" }, "agrees"),
-      el("label", { class: "check" }, toggle, el("span", { class: "legend differs" }, `${thousands(outside)} that do not`)),
-      el("span", { class: "legend area" }, "matched area"),
-      pair.query.box ? el("span", { class: "legend asked" }, "your box") : null,
+      el("span.legend.agrees", "agrees"),
+      el("label.check", toggle, el("span.legend.differs", `${thousands(outside)} that do not`)),
+      el("span.legend.area", "matched area"),
+      pair.query.box ? el("span.legend.asked", "your box") : null,
     );
   }
 
   function frame(...extra) {
     const under = el("img", { src: api.queryPicture(context.query), alt: "Your picture" });
-    const over = el("img", { class: "over", src: api.overlay(hit.id, context.index, context.query), alt: "This photo, laid over your picture" });
-    over.addEventListener("error", () => fill(stage, el("p", { class: "why-none", text: "The aligned picture could not be made." })));
-    const node = el("div", { class: "frame", vars: { "--ratio": String(pair.query.width / pair.query.height) } }, under, over, extra);
+    const over = el("img.over", { src: api.overlay(hit.id, context.index, context.query), alt: "This photo, laid over your picture" });
+    over.addEventListener("error", () => fill(stage, el("p.why-none", "The aligned picture could not be made.")));
+    const node = el("div.frame", { vars: { "--ratio": String(pair.query.width / pair.query.height) } }, under, over, extra);
     fill(stage, node);
     return node;
   }
 
   function blink() {
-    const tag = el("span", { class: "frame-tag" });
+    const tag = el("span.frame-tag");
     const node = frame(tag);
     const set = (second) => {
       node.classList.toggle("second", second);
       tag.textContent = second ? "This photo" : "Your picture";
     };
     const swap = () => set(!node.classList.contains("second"));
-    const play = el("button", { type: "button", class: "button quiet" });
+    const play = el("button.button.quiet");
     const run = (on) => {
       stopBlinking();
       if (on) blinker = setInterval(swap, BLINK_MS);
@@ -203,8 +199,8 @@ export function whyDrawer({ changed, closed, again }) {
     fill(
       controls,
       calm.matches ? null : play,
-      el("button", { type: "button", class: "button quiet", on: { click: () => { run(false); swap(); } } }, "Swap once"),
-      calm.matches ? el("span", { class: "small muted", text: "Blinking is off: your system asks for less motion." }) : null,
+      el("button.button.quiet", { onclick: () => { run(false); swap(); } }, "Swap once"),
+      calm.matches ? el("span.small.muted", "Blinking is off: your system asks for less motion.") : null,
     );
   }
 
@@ -214,8 +210,8 @@ export function whyDrawer({ changed, closed, again }) {
   }
 
   function overlay() {
-    const line = el("span", { class: "wipe-line", "aria-hidden": "true" });
-    const node = frame(line, el("span", { class: "frame-tag", text: "Your picture" }), el("span", { class: "frame-tag right", text: "This photo" }));
+    const line = el("span.wipe-line", { "aria-hidden": "true" });
+    const node = frame(line, el("span.frame-tag", "Your picture"), el("span.frame-tag.right", "This photo"));
     node.classList.add("wiping");
     const slider = el("input", { type: "range", id: "wipe", min: "0", max: "100", value: "50" });
     const set = (value) => {
@@ -233,14 +229,14 @@ export function whyDrawer({ changed, closed, again }) {
     node.addEventListener("pointerdown", drag);
     node.addEventListener("pointermove", drag);
     set(50);
-    fill(controls, el("label", { class: "wipe" }, el("span", { text: "Your picture" }), slider, el("span", { text: "This photo" })));
+    fill(controls, el("label.wipe", el("span", "Your picture"), slider, el("span", "This photo")));
   }
 
   function tell() {
     const found = pair.verification;
     const band = BANDS[hit.band];
     const rows = [];
-    const row = (name, value) => value && rows.push(el("div", {}, el("dt", { text: name }), el("dd", { text: value })));
+    const row = (name, value) => value && rows.push(el("div", el("dt", name), el("dd", value)));
     row(pair.query.box ? "Your box covered" : "Your picture covered", found?.inliers ? share(found.query_overlap) : "");
     row("This photo covered", found?.inliers ? share(found.target_overlap) : "");
     row("Similarity", Number.isFinite(hit.similarity) ? hit.similarity.toFixed(2) : "");
@@ -252,16 +248,14 @@ export function whyDrawer({ changed, closed, again }) {
     fill(
       figures,
       band && Number.isFinite(hit.probability)
-        ? el("p", { class: `why-odds ${hit.band}` }, el("span", { class: "mark", "aria-hidden": "true", text: band.mark }), el("b", { text: percent(hit.probability) }), el("span", { text: band.word }))
+        ? el("p", { class: `why-odds ${hit.band}` }, el("span.mark", { "aria-hidden": "true" }, band.mark), el("b", percent(hit.probability)), el("span", band.word))
         : null,
-      el("p", { class: "why-agree", text: found?.tentative ? `${thousands(found.inliers)} of ${thousands(found.tentative)} matches agree` : "Not compared point by point" }),
-      el("dl", { class: "figures" }, rows),
-      el(
-        "div",
-        { class: "why-actions" },
-        el("button", { type: "button", class: "button", on: { click: () => { const wanted = hit; dialog.close(); again(wanted); } } }, icon("search"), "Search with this picture"),
-        el("a", { class: "button quiet", href: api.picture(hit.id, context.index), target: "_blank", rel: "noopener" }, icon("open"), "Open picture"),
-        el("button", { type: "button", class: "button quiet", on: { click: () => copy(hit.name, "Name") } }, icon("copy"), "Copy name"),
+      el("p.why-agree", found?.tentative ? `${thousands(found.inliers)} of ${thousands(found.tentative)} matches agree` : "Not compared point by point"),
+      el("dl.figures", rows),
+      el("div.why-actions",
+        el("button.button", { onclick: () => { const wanted = hit; dialog.close(); again(wanted); } }, icon("search"), "Search with this photo"),
+        el("a.button.quiet", { href: api.picture(hit.id, context.index), target: "_blank", rel: "noopener" }, icon("open"), "Open picture"),
+        el("button.button.quiet", { onclick: () => copy(hit.name, "Name") }, icon("copy"), "Copy name"),
       ),
     );
   }
