@@ -26,7 +26,7 @@ from reranking import precision, without
 from glocal.evaluation.metrics import mean_of
 from glocal.evaluation.protocol import REVISITED
 from glocal.extract.batching import ModelSource
-from glocal.extract.pool import Request
+from glocal.extract.requests import Request
 from glocal.index.choice import RULES
 from glocal.index.nearest import Nearest
 from glocal.store.collection import Collection

@@ -35,7 +35,7 @@ from glocal.errors import ImageError
 from glocal.evaluation.metrics import mean_of
 from glocal.evaluation.protocol import REVISITED
 from glocal.extract.batching import ModelSource
-from glocal.extract.pool import Answer, Request
+from glocal.extract.requests import Answer, Request
 from glocal.index.exact import ExactIndex
 from glocal.rerank.bands import Calibration
 from glocal.rerank.binary import SignReranker, signs_of, verify_signs

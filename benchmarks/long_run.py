@@ -35,7 +35,8 @@ import numpy as np
 
 from glocal.errors import ImageError
 from glocal.extract.photo_folder import LocalFolder
-from glocal.extract.pool import PIXELS_ONLY, Outcome, Request, WorkerPool
+from glocal.extract.pool import WorkerPool
+from glocal.extract.requests import PIXELS_ONLY, Outcome, Request
 from glocal.extract.run import IndexOptions, IndexRun, Listener
 from glocal.store.collection import Collection
 from glocal.types import ExtractorSpec

@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_limits
 
 from glocal.evaluation.metrics import mean_of, score_places
 from glocal.evaluation.protocol import REVISITED
-from glocal.extract.pool import Request
+from glocal.extract.requests import Request
 from glocal.index.exact import ExactIndex
 from glocal.photo_index import Index
 from glocal.rerank.bands import Calibration

@@ -113,7 +113,7 @@ def test_searching_twice_gives_the_same_answer(library, index):
 
 def test_the_answer_is_the_same_from_memory_and_from_disk(library, index, monkeypatch):
     expected = [(hit.id, hit.similarity) for hit in index.search(library / "query.jpg")]
-    monkeypatch.setattr("glocal.search.MAX_CACHED_BYTES", 0)
+    monkeypatch.setattr("glocal.search.searcher.MAX_CACHED_BYTES", 0)
     with Searcher(index.collection) as searcher:
         found = [(hit.id, hit.similarity) for hit in searcher.search(library / "query.jpg")]
     assert found == expected

@@ -15,7 +15,7 @@ from typing import Self
 
 from glocal.errors import ConfigError, ImageError, NothingToDo
 from glocal.extract.compatibility import check_place, check_spec
-from glocal.extract.pool import Answer, Request
+from glocal.extract.requests import Answer, Request
 from glocal.extract.run import BATCH_IMAGES, IndexOptions
 from glocal.index.exact import best_of, search_blocks
 from glocal.photo_index import Index

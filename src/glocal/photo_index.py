@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from glocal.errors import BackendUnavailable, ConfigError, NothingToDo, SpecMism
 from glocal.extract.batching import ModelSource
 from glocal.extract.compatibility import check_place, check_spec, model_for
 from glocal.extract.photo_folder import LocalFolder, PhotoFolder, StoreFolder
-from glocal.extract.pool import PhotoPool
 from glocal.extract.remote import StagingPool
+from glocal.extract.requests import PhotoPool
 from glocal.extract.run import IndexOptions, IndexReport, IndexRun, Listener
 from glocal.index.build import keep
 from glocal.models.catalogue import default_model
 from glocal.recognition import RecognitionResult, recognize
 from glocal.rerank.voting import VotingOptions
-from glocal.search import Searcher, SearchResult
+from glocal.search import Searcher, SearchResult, Selection
 from glocal.store.collection import Collection
 from glocal.store.contract import PhotoCollection
 from glocal.store.labels import FOLDER
@@ -253,14 +254,20 @@ class Index:
 
     def search(
         self,
-        photo: StrPath,
+        photo: StrPath | Sequence[StrPath],
         topk: int = 20,
         rerank: str = "geometric",
         box: Box | None = None,
         upright: bool = False,
+        *,
+        selection: Selection | None = None,
+        budget_s: float | None = None,
     ) -> SearchResult:
-        """Find the photos that show what a photo shows; see `glocal.search.Searcher.search`."""
-        return self._searcher.search(photo, topk, rerank, box, upright)
+        """Find the photos that show what a photo, or several of the same thing, show.
+
+        See `glocal.search.Searcher.search`, and `glocal.search.Selection` for which photos may be found.
+        """
+        return self._searcher.search(photo, topk, rerank, box, upright, selection=selection, budget_s=budget_s)
 
     def recognize(
         self, photo: StrPath, box: Box | None = None, options: VotingOptions | None = None, upright: bool = False

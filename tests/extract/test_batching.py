@@ -9,7 +9,8 @@ from glocal.data.image import decode
 from glocal.errors import ConfigError, ImageError
 from glocal.extract import batching
 from glocal.extract.batching import BatchingPool, ModelSource, resolve_source
-from glocal.extract.pool import Answer, Request, WorkerPool
+from glocal.extract.pool import WorkerPool
+from glocal.extract.requests import Answer, Request
 from glocal.ops.coordinates import turn_back
 from glocal.types import Photo
 from tests.conftest import save, texture

@@ -7,8 +7,8 @@ import pytest
 
 from glocal.data.image import DecodeLimits
 from glocal.errors import BackendUnavailable, ConfigError, ImageError
-from glocal.extract import pool as pool_module
-from glocal.extract.pool import Answer, Request, WorkerPool
+from glocal.extract.pool import WorkerPool
+from glocal.extract.requests import TIMEOUT_S, Answer, Request
 from glocal.models.rootsift import RootSift
 from glocal.ops.coordinates import turn_back
 from glocal.types import Photo
@@ -168,7 +168,7 @@ def test_children_end_with_the_pool():
     children = [worker.process for worker in pool._workers]
     pool.close()
     assert all(child.poll() is not None for child in children)
-    assert pool_module.TIMEOUT_S == 10
+    assert TIMEOUT_S == 10
 
 
 def test_a_worker_ends_when_its_parent_is_gone():

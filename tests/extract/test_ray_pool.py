@@ -21,9 +21,9 @@ import glocal
 from glocal.errors import BackendUnavailable, ConfigError, ImageError, SpecMismatch
 from glocal.extract import ray_cluster, ray_pool
 from glocal.extract.batching import ModelSource
-from glocal.extract.pool import Answer, Request
 from glocal.extract.ray_actor import Assignment, Describer, Failure, Hello, Refusal
 from glocal.extract.ray_pool import MOST_TRIES, RayPool
+from glocal.extract.requests import Answer, Request
 from glocal.models.rootsift import RootSift
 from glocal.photo_index import Index
 from glocal.store.collection import Collection

@@ -12,8 +12,9 @@ from PIL import Image
 from glocal.data.image import DecodeLimits
 from glocal.data.remote import RemoteFolder
 from glocal.errors import ConfigError, DiskFull, ImageError
-from glocal.extract.pool import Answer, Request, WorkerPool
+from glocal.extract.pool import WorkerPool
 from glocal.extract.remote import StagingPool, is_readable, scan_remote
+from glocal.extract.requests import Answer, Request
 from tests.conftest import save, texture
 
 fsspec = pytest.importorskip("fsspec", reason="needs fsspec: pip install 'glocal[remote]'")

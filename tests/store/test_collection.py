@@ -420,6 +420,29 @@ def test_runs_remember_whether_they_came_to_their_end(collection):
     assert collection.last_run() == (True, RunSummary(9, 6, 1, 2))
 
 
+def test_the_last_update_is_the_end_of_the_newest_run(collection, monkeypatch):
+    assert collection.last_update() is None
+    now = [1000.0]
+    monkeypatch.setattr("glocal.store.collection.time.time", lambda: now[0])
+    run = collection.start_run()
+    assert collection.last_update() == 1000.0
+    now[0] = 1500.5
+    collection.finish_run(run, RunSummary(9, 6, 1, 2))
+    assert collection.last_update() == 1500.5
+    now[0] = 2000.0
+    collection.start_run()
+    assert collection.last_update() == 2000.0
+
+
+def test_a_picture_tells_of_its_first_file_that_is_there(collection):
+    collection.commit([content(1)], [row(b"b.jpg", 1), row(b"a.jpg", 1), row(b"c.jpg", 1)])
+    (name,) = {r.content_hash for r in collection.catalogue()}
+    assert collection.file_of(name) == next(collection.catalogue("indexed"))
+    collection.hide([b"a.jpg"])
+    assert collection.file_of(name).path == b"b.jpg"
+    assert collection.file_of("0" * 32) is None
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -5,6 +5,7 @@ import itertools
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -297,6 +298,7 @@ def test_labels_of_a_list_go_with_moved_photos(collection):
     collection.set_labels({b"a.jpg": "arch", b"\xff.jpg": "bridge 'ä\"", b"later.jpg": "church"})
     assert (collection.labels, collection.num_labelled()) == ("listed", 2)
     assert collection.label(os.fsdecode(b"\xff.jpg")) == "bridge 'ä\""
+    assert collection.listed_labels() == {b"a.jpg": "arch", b"\xff.jpg": "bridge 'ä\"", b"later.jpg": "church"}
     collection.hide([b"a.jpg"])
     collection.commit([], [row(b"b.jpg", 1)])
     assert collection.label("b.jpg") == "arch"
@@ -308,6 +310,9 @@ def test_labels_of_a_list_go_with_moved_photos(collection):
 def test_a_folder_is_a_label(collection):
     collection.commit([content(1)], [row(b"a.jpg", 1), row(b"x/y/b.jpg", 1)])
     collection.labels = "folder"
+    first = next(collection.catalogue())
+    assert collection.file_of(first.content_hash) == first
+    assert collection.file_of("0" * 32) is None
     assert (collection.label("x/y/b.jpg"), collection.label("a.jpg"), collection.num_labelled()) == ("y", None, 1)
 
 
@@ -316,7 +321,9 @@ def test_it_remembers_its_folder_its_model_and_its_runs(place):
     with MilvusCollection.create(place, SPEC, "/models/\udcfe") as collection:
         assert collection.root is None
         assert collection.last_run() is None
+        assert collection.last_update() is None
         collection.root = odd
+        before = time.time()
         run = collection.start_run()
         assert collection.last_run()[0] is False
         collection.finish_run(run, RunSummary(4, 2, 1, 1))
@@ -324,6 +331,7 @@ def test_it_remembers_its_folder_its_model_and_its_runs(place):
         assert collection.root == odd
         assert collection.model_source == "/models/\udcfe"
         assert collection.last_run() == (True, RunSummary(4, 2, 1, 1))
+        assert before <= collection.last_update() <= time.time()
         with pytest.raises(StoreError, match="reading only"):
             collection.hide([b"a.jpg"])
 

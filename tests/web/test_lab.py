@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from glocal.cli.main import main
+from glocal.evaluation.datasets.catalogue import READERS, open_benchmark
+from glocal.evaluation.datasets.own import read_own
 from glocal.web import lab_reading, lab_schemas
 from tests.conftest import save, texture
 from tests.web.lab_runs import NAMES, STRONG, WEAK, Client, app_of, file_of, make_data, make_run
@@ -176,6 +178,45 @@ def test_a_run_of_the_command_line_is_found_with_its_data(made, tmp_path, monkey
         thumb = client.get(run["queries"][0]["thumb_url"])
     assert run["has_answers"]
     assert thumb.status_code == 200
+
+
+def test_a_run_says_itself_where_its_data_was_whatever_the_command(made, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for label in "ab":
+        for seed in range(2):
+            save(tmp_path / f"mine/{label}/{seed}.jpg", texture(ord(label), 160, 120), quality=50 + 30 * seed)
+    assert main(["eval", "mine", "--model", "rootsift", "--no-report", "--out", "runs/first"]) == 0
+    record = json.loads((tmp_path / "runs/first/metrics.json").read_text())
+    assert record["data"] == {"name": str(tmp_path / "mine")}
+    far = tmp_path / "far/away/from/it/first"
+    shutil.copytree(tmp_path / "runs/first", far)
+    change(far, card={**record["card"], "command": ""})
+    monkeypatch.chdir("/")
+    with serve(far.parent) as client:
+        answer = client.get(f"{RUNS}/{ids(client)['first']}")
+        assert answer.json()["has_answers"]
+        assert str(tmp_path) not in answer.text
+    change(far, data={"name": str(made / "data")})  # other questions
+    with serve(far.parent) as client:
+        assert not client.get(f"{RUNS}/{ids(client)['first']}").json()["has_answers"]
+
+
+def test_a_data_set_below_a_root_is_recorded_with_it(tmp_path, monkeypatch):
+    made = read_own(make_data(tmp_path / "data"))
+    monkeypatch.setitem(READERS, "ukbench", lambda root: made)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sets").mkdir()
+    assert open_benchmark("ukbench", Path("sets")).place == {"name": "ukbench", "root": str(tmp_path / "sets")}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"name": "mine"}, {"name": "\0"}, {"name": "/x" * 5000}, {"root": "/"}, {"name": "/", "root": "/"}, {"name": "/"}],
+)
+def test_a_record_cannot_name_a_folder_of_this_computer(copied, data):
+    change(copied / "runs/weak", data=data, card={"ground_truth": "0" * 64, "command": ""})
+    with serve(copied / "runs") as client:
+        assert not client.get(f"{RUNS}/{ids(client)['weak']}").json()["has_answers"]
 
 
 def test_data_that_has_changed_is_not_taken_for_what_was_measured(copied):

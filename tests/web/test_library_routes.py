@@ -2,11 +2,14 @@
 
 import os
 import stat
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
 from glocal.data.image import hash_content
+from glocal.store.collection import Collection
+from glocal.store.schema import DATABASE_NAME
 from tests.conftest import save, texture
 from tests.web.served import Served, make_index, problem
 
@@ -203,3 +206,30 @@ def test_an_index_that_is_damaged_says_so_and_the_others_are_listed(photos, tmp_
         assert found.status_code == 200, found.text
         assert [index["counts"] is None for index in found.json()["indexes"]] == [True, False]
         problem(served.get("/v1/indexes/photos/images"), 503, "index_loading")
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "allowed"),
+    [
+        ("/v1/indexes", "DELETE", "GET, POST"),
+        (f"/v1/images/{'0' * 32}", "POST", "GET"),
+        ("/v1/indexes/photos/images", "PUT", "GET, POST"),
+        ("/v1/jobs/j_1", "POST", "DELETE, GET"),
+        ("/v1/search", "GET", "POST"),
+        ("/", "POST", "GET, HEAD"),
+    ],
+)
+def test_a_refused_method_is_told_all_that_the_address_takes(served, path, wrong, allowed):
+    answer = served.ask(wrong, path)
+    problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == allowed
+
+
+def test_the_last_update_is_when_the_folder_was_read_last_and_not_when_its_file_was_written(photos):
+    place = make_index(photos)
+    with Collection.open(place) as collection:
+        ended = collection.last_update()
+    os.utime(place / DATABASE_NAME, (1e9, 1e9))
+    with Served(place) as served:
+        told = served.get("/v1/indexes/photos").json()["last_update"]
+        assert told == datetime.fromtimestamp(int(ended), UTC).isoformat().replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""A query as bytes: through the pipe of a worker, never a file; and a search in two stages."""
+"""A query as bytes: through the pipe of a worker, never a file; and one that is described in two steps."""
 
 import dataclasses
 import os
@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from glocal.errors import ConfigError, ImageError
+from glocal.errors import ImageError
 from glocal.extract.batching import BatchingPool
-from glocal.extract.pool import PIXELS_ONLY, Request, WorkerPool
+from glocal.extract.pool import WorkerPool
+from glocal.extract.requests import PIXELS_ONLY, Request
 from glocal.photo_index import Index
 from glocal.search import PictureBytes, Searcher
 from tests.conftest import save, texture
@@ -79,25 +80,21 @@ def test_bytes_that_cannot_be_read_are_named_without_a_path(index):
         index.searcher.search(PictureBytes(b"\xff\xd8\xff"))
 
 
-def test_the_first_stage_is_by_similarity_and_the_last_is_the_search(index, collection):
-    asked = index.searcher.describe(collection / "query.jpg")
-    first, last = index.searcher.stages(asked, topk=4)
-    expected = index.searcher.search(collection / "query.jpg", topk=4)
-    assert [hit.id for hit in first] == [
-        hit.id for hit in index.searcher.search(collection / "query.jpg", topk=4, rerank="none")
-    ]
-    assert all(hit.verification is None for hit in first)
-    assert [(hit.id, hit.inliers) for hit in last] == [(hit.id, hit.inliers) for hit in expected]
-    with pytest.raises(ConfigError, match="topk"):
-        next(index.searcher.stages(asked, topk=0))
-
-
-def test_a_stage_that_nobody_waits_for_leaves_the_collection_usable(index, collection):
-    asked = index.searcher.describe(collection / "query.jpg")
-    stages = index.searcher.stages(asked)
-    next(stages)
-    stages.close()
-    assert index.searcher.find(asked).verdict == "match"
+def test_a_query_that_is_described_in_two_steps_is_the_same_as_one_that_is_described_at_once(collection, tmp_path):
+    save(tmp_path / "photos/1.jpg", texture(1))
+    with Index.create(tmp_path / "index", "delg_mobilenetv2") as index:
+        index.add(tmp_path / "photos")
+        photo = PictureBytes((collection / "query.jpg").read_bytes())
+        for box in (None, (20.0, 30.0, 200.0, 150.0)):
+            at_once = index.searcher.describe(photo, box)
+            first = index.searcher.describe(photo, box, upright=True)
+            assert (len(at_once.vectors), len(first.vectors)) == (4, 1)
+            rest = index.searcher.describe_rest(first, photo)
+            assert rest.query == at_once.query
+            np.testing.assert_allclose(rest.vectors, at_once.vectors, atol=1e-5)
+            for one, other in zip(rest.local, at_once.local, strict=True):
+                np.testing.assert_allclose(one.keypoints, other.keypoints, atol=1e-3)
+            assert index.searcher.describe_rest(rest, photo) is rest
 
 
 def test_one_picture_is_verified_as_the_search_does_it(index, collection):

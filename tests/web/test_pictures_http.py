@@ -162,20 +162,21 @@ def test_only_files_that_really_lie_in_the_folder_are_shown(copied, tmp_path):
     problem(copied.get(f"/v1/images/{image}/thumb"), 410, "image_gone")
 
 
-def test_a_decoder_that_takes_too_long_is_replaced(copied, tmp_path):
+def test_a_decoder_that_takes_too_long_is_replaced(copied):
     found = copied.service.library.get(None).find(copied.ids("photos")["in/1.jpg"])
     pictures = Pictures(timeout_s=30.0, num_workers=1)
     try:
         first = pictures.pixels(found, 160)
-        pictures._timeout_s = 30.0
-        pool = pictures._idle.get()
-        pool = pool or pictures._idle.get()
-        pool._timeout_s = 0.0
-        pictures._idle.put(pool)
+        (pool,) = [pool for pool in pictures._idle.queue if pool is not None]
+        (stopped,) = [worker.process for worker in pool._workers]
+        os.kill(stopped.pid, signal.SIGSTOP)  # it cannot answer, however fast it would be
+        pool._timeout_s = 0.2
         with pytest.raises(ImageError, match="took longer"):
             pictures.pixels(found, 160)
+        assert stopped.returncode == -signal.SIGKILL
         pool._timeout_s = 30.0
         assert (pictures.pixels(found, 160) == first).all()
+        assert [worker.process.pid for worker in pool._workers] != [stopped.pid]
     finally:
         pictures.close()
 

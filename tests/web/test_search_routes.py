@@ -10,7 +10,7 @@ from PIL import Image
 
 from glocal.candidates import rerank
 from glocal.photo_index import Index
-from glocal.search import Searcher
+from glocal.search.verifying import CandidateVerifier
 
 
 def posted(client, path, file, params=None, **more):
@@ -110,18 +110,18 @@ def test_a_stream_gives_the_hits_before_they_are_verified_and_ends_with_the_plai
     assert similarities == sorted(similarities, reverse=True)
     for answer in (plain, result):
         answer["results"] = [{**hit, "matches_url": None} for hit in answer["results"]]
-        del answer["query"]["id"], answer["timing_ms"]
+        del answer["query"]["id"], answer["views"], answer["timing_ms"]
     assert result == plain
 
 
 def test_the_hits_are_sent_while_they_are_being_verified(client, collection, monkeypatch):
-    sent, arrived, verify = [], threading.Event(), Searcher._rerank
+    sent, arrived, verify = [], threading.Event(), CandidateVerifier.rerank
 
     def waiting(self, *arguments):
         assert arrived.wait(10)
         return verify(self, *arguments)
 
-    monkeypatch.setattr(Searcher, "_rerank", waiting)
+    monkeypatch.setattr(CandidateVerifier, "rerank", waiting)
     body = [{"type": "http.request", "body": json.dumps({"image": as_base64(collection / "query.jpg")}).encode()}]
 
     async def receive():

@@ -125,10 +125,10 @@ def test_a_field_has_a_largest_size(client, picture, size, status):
 
 def test_there_is_one_picture_and_one_set_of_parameters(client, picture):
     one = ("image", ("a.jpg", picture))
-    for more in (one, ("image2", ("b.jpg", picture)), ("params", ("p.json", b"{}"))):
-        answer = client.post("/v1/search", files=[one, more])
+    for more in (one, ("image2", ("b.jpg", picture)), ("images", ("b.jpg", picture)), ("params", ("p.json", b"{}"))):
+        answer = client.post("/v1/embed", files=[one, more])
         assert (answer.status_code, answer.json()["code"]) == (413, "too_many_parts")
-    answer = client.post("/v1/search", files=[one, ("params", (None, "{}")), ("params", (None, "{}"))])
+    answer = client.post("/v1/embed", files=[one, ("params", (None, "{}")), ("params", (None, "{}"))])
     assert (answer.status_code, answer.json()["code"]) == (413, "too_many_parts")
 
 

@@ -20,7 +20,8 @@ from glocal.cli.index import human_bytes
 from glocal.cli.places import find_index
 from glocal.data.formats import heif_decoder_installed
 from glocal.errors import RetrievalError
-from glocal.extract.pool import Request, WorkerPool
+from glocal.extract.pool import WorkerPool
+from glocal.extract.requests import Request
 from glocal.models.catalogue import CLASSICAL_MODEL
 from glocal.rerank.bands import Calibration
 from glocal.store.collection import Collection

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from glocal.errors import ConfigError
 from glocal.photo_index import Index
 from glocal.progress import thousands
 from glocal.rerank.bands import Band
-from glocal.search import RERANKERS, Match, SearchResult
+from glocal.search import RERANKERS, Match, SearchResult, Selection
 from glocal.types import Box
 
 TITLES = {Band.SAME: "Same object", Band.POSSIBLY: "Possibly", Band.LOOK_ALIKE: "Look-alikes"}
@@ -28,7 +29,7 @@ TITLES = {Band.SAME: "Same object", Band.POSSIBLY: "Possibly", Band.LOOK_ALIKE: 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options."""
     add = parser.add_argument
-    add("query", help="a picture of the object")
+    add("query", nargs="+", help="a picture of the object, or several: views of the same thing")
     add(
         "--index",
         metavar="DIR",
@@ -44,6 +45,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--topk", type=int, default=20, metavar="K", help="most hits to show (default: %(default)s)")
     add("--rerank", choices=RERANKERS, default="geometric", help="how candidates are verified (default: %(default)s)")
     add(
+        "--rerank-budget",
+        metavar="TIME",
+        help="how long candidates may be verified, like 200ms or 2s, best first (default: till it is done)",
+    )
+    add("--label", action="append", metavar="NAME", help="only photos with this label; may be repeated")
+    add(
+        "--folder",
+        action="append",
+        metavar="NAME",
+        help="only photos in this folder of the index, like 2019/Roma; may be repeated",
+    )
+    add(
         "--box",
         metavar="X,Y,W,H",
         help="where the object is, in pixels of the upright picture, or with %% of its sides",
@@ -56,7 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Search; returns the exit code."""
-    query = Path(options.query)
+    queries = [Path(name) for name in options.query]
+    query = queries[0]
+    _expect_one(options, len(queries))
+    budget_s = parse_duration(options.rerank_budget)
     place = (
         server_place(options.store, options.index)
         if options.store
@@ -64,7 +80,13 @@ def run(options: argparse.Namespace) -> int:
     )
     with Index.open(place, options.model, options.device) as index:
         result = index.search(
-            query, options.topk, options.rerank, parse_box(options.box, query, index), options.upright
+            queries,
+            options.topk,
+            options.rerank,
+            parse_box(options.box, query, index),
+            options.upright,
+            selection=_selection(options, index),
+            budget_s=budget_s,
         )
         for warning in result.warnings:
             print(exits.printable(warning), file=sys.stderr)
@@ -76,6 +98,46 @@ def run(options: argparse.Namespace) -> int:
             _write_report(result, index, Path(options.html))
             print(f"Report: {exits.printable(str(Path(options.html).absolute()))}", file=sys.stderr)
     return exits.DONE
+
+
+def _expect_one(options: argparse.Namespace, count: int) -> None:
+    """Refuse options that are about one picture.
+
+    Raises:
+        ConfigError: there are several pictures.
+    """
+    if count == 1:
+        return
+    if options.box:
+        raise ConfigError(f"--box marks the object in one picture, and {count} were given. → one picture, or no --box")
+    if options.html:
+        raise ConfigError(f"--html draws lines to one picture, and {count} were given. → one picture, or --json")
+
+
+def _selection(options: argparse.Namespace, index: Index) -> Selection | None:
+    """Which pictures may be found, as the options say."""
+    if not options.label and not options.folder:
+        return None
+    root = index.collection.root
+    folders = options.folder or []
+    if root is not None:  # a path of the shell: its part below the folder that was indexed
+        top = os.path.join(root, "")
+        folders = [os.path.relpath(name, root) if os.path.join(name, "").startswith(top) else name for name in folders]
+    return Selection(labels=frozenset(options.label) if options.label else None, folders=tuple(folders))
+
+
+def parse_duration(text: str | None) -> float | None:
+    """Read `200ms` or `2s` as seconds.
+
+    Raises:
+        ConfigError: it is no duration.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s?(ms|s)", text.strip())
+    if found is None:
+        raise ConfigError(f'--rerank-budget "{text}" is no duration. → --rerank-budget 200ms  or  --rerank-budget 2s')
+    return float(found[1]) / (1000 if found[2] == "ms" else 1)
 
 
 def parse_box(text: str | None, query: Path, index: Index) -> Box | None:
@@ -105,7 +167,10 @@ def parse_box(text: str | None, query: Path, index: Index) -> Box | None:
 def as_text(result: SearchResult, similar: bool) -> str:
     """The answer in bands, for people."""
     lines = _in_bands(result, similar) if result.judged else _in_one_list(result)
-    lines.append(f"{thousands(result.num_searched)} pictures searched in {result.seconds:.2f} s")
+    searched = f"{thousands(result.num_searched)} pictures"
+    if result.num_selected < result.num_searched:
+        searched = f"{thousands(result.num_selected)} of {searched}"
+    lines.append(f"{searched} searched in {result.seconds:.2f} s")
     return "\n".join(lines)
 
 
@@ -163,6 +228,8 @@ def as_json(result: SearchResult, index: Index) -> dict[str, Any]:
         "index": {"size": result.num_searched, "model": index.collection.spec.model},
         "verdict": result.verdict,
         "results": [_hit_json(hit) for hit in result],
+        "total_candidates": result.num_candidates,
+        "verified_candidates": result.num_verified,
         "timing_ms": {name: round(seconds * 1000, 1) for name, seconds in result.timing_s.items()},
         "warnings": list(result.warnings),
     }
@@ -172,6 +239,7 @@ def _hit_json(hit: Match) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "rank": hit.rank,
         "id": hit.id,
+        "query_number": hit.query_number,
         "path": hit.name,
         "label": hit.label,
         "copies": list(hit.copies),

@@ -72,6 +72,8 @@ class Benchmark:
         queries: the questions, ids unique.
         notes: what a reader of the numbers must know, e.g. that this is a part of a benchmark.
         groups: kinds of queries that are scored apart too: name -> ids.
+        place: what `open_benchmark` was asked for, so that it can be opened again: `name`, and `root` where that is
+            below a folder of data sets; absolute. Empty where it was made otherwise.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Benchmark:
     queries: tuple[BenchmarkQuery, ...]
     notes: tuple[str, ...] = ()
     groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    place: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.files) != len(self.gallery):

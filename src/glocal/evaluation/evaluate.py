@@ -31,7 +31,8 @@ from glocal.evaluation.report import FILE as REPORT
 from glocal.evaluation.report import BenchmarkPhotos, answered_queries, build_report
 from glocal.evaluation.run_folder import write_run
 from glocal.extract.batching import ModelSource
-from glocal.extract.pool import PIXELS_ONLY, WorkerPool
+from glocal.extract.pool import WorkerPool
+from glocal.extract.requests import PIXELS_ONLY
 from glocal.models.catalogue import default_model
 from glocal.pictures.files import write_atomically
 from glocal.search import Searcher
@@ -255,7 +256,15 @@ def record_of(benchmark: Benchmark, answers: Answers, card: dict[str, Any], cost
         queries.append(QueryRecord(query.id, scores, top))
     groups = {name: tuple(sorted(ids)) for name, ids in benchmark.groups.items()}
     return RunRecord(
-        benchmark.name, protocol.title, tuple(protocol.setups), protocol.cutoffs, card, cost, tuple(queries), groups
+        benchmark.name,
+        protocol.title,
+        tuple(protocol.setups),
+        protocol.cutoffs,
+        card,
+        cost,
+        tuple(queries),
+        groups,
+        benchmark.place,
     )
 
 

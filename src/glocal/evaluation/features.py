@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glocal.errors import ImageError, SpecMismatch
-from glocal.extract.pool import Answer, PhotoPool, Request
+from glocal.extract.requests import Answer, PhotoPool, Request
 from glocal.extract.run import BATCH_IMAGES, BATCH_SECONDS
 from glocal.pictures.files import write_atomically
 from glocal.store.collection import Collection

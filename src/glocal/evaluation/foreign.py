@@ -20,7 +20,8 @@ from glocal.evaluation.report import BenchmarkPhotos, answered_queries, build_re
 from glocal.evaluation.results.reader import read_results
 from glocal.evaluation.results.types import Features
 from glocal.evaluation.run_folder import write_run
-from glocal.extract.pool import PIXELS_ONLY, WorkerPool
+from glocal.extract.pool import WorkerPool
+from glocal.extract.requests import PIXELS_ONLY
 
 
 def score_file(

@@ -12,7 +12,7 @@ from glocal.evaluation.benchmark import Benchmark, BenchmarkQuery
 from glocal.evaluation.heads import verification_options
 from glocal.evaluation.record import RunRecord
 from glocal.evaluation.report import LONGEST_PX, answer_of
-from glocal.extract.pool import PhotoPool, Request
+from glocal.extract.requests import PhotoPool, Request
 from glocal.pictures.strips import MatchPicture, StripEntry
 from glocal.rerank.geometric import verify_turns
 from glocal.search import view_of

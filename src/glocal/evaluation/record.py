@@ -47,6 +47,7 @@ class RunRecord:
         cost: bytes, milliseconds and memory: plain numbers by name.
         queries: all that were asked.
         groups: kinds of queries that are scored apart too: name -> ids.
+        data: where the benchmark was, see `glocal.evaluation.benchmark.Benchmark.place`; empty where it is not known.
     """
 
     benchmark: str
@@ -57,6 +58,7 @@ class RunRecord:
     cost: Mapping[str, float]
     queries: tuple[QueryRecord, ...]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def mean_ap(self, setup: str, group: str | None = None) -> float:
         """Mean average precision, 0 to 1, over the queries that count; of a group of queries if one is named."""
@@ -129,6 +131,7 @@ class RunRecord:
             "groups": groups,
             "cost": self.cost,
             "card": self.card,
+            "data": self.data,
             "queries": queries,
         }
         return json.dumps(_without_nan(whole), indent=1, allow_nan=False, ensure_ascii=True)
@@ -169,6 +172,7 @@ class RunRecord:
                 cost={name: float("nan") if value is None else float(value) for name, value in whole["cost"].items()},
                 queries=tuple(_query(each) for each in whole["queries"]),
                 groups={name: tuple(str(each) for each in about["ids"]) for name, about in whole["groups"].items()},
+                data={str(name): str(value) for name, value in whole.get("data", {}).items()},
             )._checked()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"{file} is damaged: {type(error).__name__}: {error} → run glocal eval again") from error

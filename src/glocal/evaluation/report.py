@@ -19,7 +19,7 @@ from glocal.evaluation.card import TITLES
 from glocal.evaluation.metrics import without_junk
 from glocal.evaluation.places import places_after
 from glocal.evaluation.record import RunRecord
-from glocal.extract.pool import PhotoPool, Request
+from glocal.extract.requests import PhotoPool, Request
 from glocal.pictures.evaluation_page import EvaluationPage, SetupScore, write_evaluation
 from glocal.pictures.strips import AnsweredQuery, MatchPicture, SetupAnswer, StripEntry
 from glocal.pictures.wording import thousands

@@ -33,7 +33,7 @@ from glocal.export.photos import (
     start_report,
 )
 from glocal.export.queries import Queries
-from glocal.extract.pool import Answer, PhotoPool, Request
+from glocal.extract.requests import Answer, PhotoPool, Request
 from glocal.rerank.bands import Calibration
 from glocal.rerank.geometric import DEFAULTS, GeometricReranker
 from glocal.store.contract import PhotoCollection

@@ -24,17 +24,8 @@ import numpy as np
 
 from glocal.data.image import LIMITS, DecodeLimits
 from glocal.errors import ConfigError, ImageError
-from glocal.extract.pool import (
-    PIXELS_ONLY,
-    TIMEOUT_S,
-    Answer,
-    Outcome,
-    PhotoPool,
-    Request,
-    WorkerPool,
-    arrays_of,
-    read_one,
-)
+from glocal.extract.pool import WorkerPool
+from glocal.extract.requests import PIXELS_ONLY, TIMEOUT_S, Answer, Outcome, PhotoPool, Request, arrays_of, read_one
 from glocal.extract.turning import upright
 from glocal.models.catalogue import build_classical, find_model
 from glocal.models.preprocessing import Preprocessing

@@ -16,8 +16,8 @@ from glocal import errors
 from glocal.data.image import DecodeLimits
 from glocal.errors import ImageError, RetrievalError
 from glocal.extract.batching import ModelSource
-from glocal.extract.pool import Answer, PhotoPool, Request
 from glocal.extract.remote import StagingPool
+from glocal.extract.requests import Answer, PhotoPool, Request
 
 
 @dataclass(frozen=True, slots=True)

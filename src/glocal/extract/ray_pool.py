@@ -24,10 +24,10 @@ import glocal
 from glocal.data.image import LIMITS, DecodeLimits
 from glocal.errors import BackendUnavailable, ConfigError, ImageError, SpecMismatch
 from glocal.extract.batching import ModelSource
-from glocal.extract.pool import TIMEOUT_S, Answer, Outcome, Request, read_one
 from glocal.extract.ray_actor import Assignment, Failure, Hello, Refusal
 from glocal.extract.ray_cluster import RayCluster
 from glocal.extract.remote import is_readable
+from glocal.extract.requests import TIMEOUT_S, Answer, Outcome, Request, read_one
 from glocal.types import ExtractorSpec
 
 _LOG = logging.getLogger(__name__)

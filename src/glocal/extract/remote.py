@@ -22,7 +22,7 @@ from glocal.data.formats import is_picture_name
 from glocal.data.image import LIMITS, DecodeLimits
 from glocal.data.remote import RemoteFolder, is_url
 from glocal.errors import DiskFull, ImageError, RetrievalError
-from glocal.extract.pool import Answer, Outcome, PhotoPool, Request, read_one
+from glocal.extract.requests import Answer, Outcome, PhotoPool, Request, read_one
 from glocal.store.scan import FolderScan, FoundFile
 from glocal.types import ExtractorSpec
 

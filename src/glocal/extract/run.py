@@ -13,7 +13,7 @@ from pathlib import Path
 from glocal.data.image import LIMITS, DecodeLimits
 from glocal.errors import REASONS, ConfigError, ImageError, NothingToDo
 from glocal.extract.photo_folder import PhotoFolder
-from glocal.extract.pool import TIMEOUT_S, Answer, PhotoPool, Request
+from glocal.extract.requests import TIMEOUT_S, Answer, PhotoPool, Request
 from glocal.store.contract import PhotoCollection
 from glocal.store.rows import CatalogueRow, NewContent, RunSummary
 from glocal.store.scan import Changes, FolderScan, FoundFile, compare

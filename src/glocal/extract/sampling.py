@@ -12,7 +12,7 @@ from statistics import fmean, median
 from glocal.data.image import LIMITS, DecodeLimits
 from glocal.errors import ImageError
 from glocal.extract.batching import ModelSource
-from glocal.extract.pool import TIMEOUT_S, Request
+from glocal.extract.requests import TIMEOUT_S, Request
 from glocal.store.codec import encode_local
 from glocal.store.rows import LocalForm
 from glocal.types import LocalFeatures

@@ -23,7 +23,7 @@ from glocal.data.formats import register_heif
 from glocal.data.image import DecodeLimits, check_bytes, decode, inspect, read_file
 from glocal.errors import ConfigError, ImageError, RetrievalError
 from glocal.extract.messages import Arrays, pack
-from glocal.extract.pool import PIXELS_ONLY, arrays_of
+from glocal.extract.requests import PIXELS_ONLY, arrays_of
 from glocal.extract.turning import turn, upright
 from glocal.models.catalogue import build_classical
 from glocal.ops.coordinates import clip_box

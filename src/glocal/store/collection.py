@@ -28,7 +28,16 @@ from glocal.store.codec import (
     encode_local,
     encode_vector,
 )
-from glocal.store.labels import FOLDER, LISTED, listed_label, move_label, num_labelled, replace_labels
+from glocal.store.labels import (
+    FOLDER,
+    LISTED,
+    folder_label,
+    listed_label,
+    listed_labels,
+    move_label,
+    num_labelled,
+    replace_labels,
+)
 from glocal.store.lock import LOCK_NAME, WriterLock
 from glocal.store.rows import CatalogueRow, LocalForm, NewContent, RunSummary, SignFeatures
 from glocal.store.schema import DATABASE_NAME, create_database, is_complete, open_database, sync_directory
@@ -228,7 +237,11 @@ class Collection:
         source = self.labels
         if source == LISTED:
             return listed_label(self._db, os.fsencode(name))
-        return os.path.basename(os.path.dirname(name)) or None if source == FOLDER else None
+        return folder_label(os.fsencode(name)) if source == FOLDER else None
+
+    def listed_labels(self) -> dict[bytes, str]:
+        """The labels that `set_labels` gave, by path."""
+        return listed_labels(self._db) if self.labels == LISTED else {}
 
     def set_labels(self, label_of: Mapping[bytes, str]) -> None:
         """Give photos their labels, by path relative to the folder; all other labels are forgotten."""
@@ -380,6 +393,21 @@ class Collection:
         )
         return [bytes(row[0]) for row in self._db.execute(query, (bytes.fromhex(content_hash),))]
 
+    def file_of(self, content_hash: str) -> CatalogueRow | None:
+        """The first file with this content that is there, by path; None if there is none."""
+        row = self._db.execute(
+            "SELECT path, p.bytes, mtime_ns, width, height, orientation"
+            " FROM photos p JOIN contents c ON c.id = p.content"
+            " WHERE hash = ? AND status = 'indexed' ORDER BY path LIMIT 1",
+            (bytes.fromhex(content_hash),),
+        ).fetchone()
+        if row is None:
+            return None
+        path, size, mtime_ns, width, height, orientation = row
+        return CatalogueRow(
+            bytes(path), size, mtime_ns, "indexed", None, None, content_hash, width, height, orientation
+        )
+
     def picture_size(self, content_hash: str) -> tuple[int, int]:
         """(W, H) of an upright picture in pixels."""
         query = "SELECT width, height FROM contents WHERE hash = ?"
@@ -516,6 +544,11 @@ class Collection:
             return None
         finished, *numbers = row
         return finished is not None, RunSummary(*(number or 0 for number in numbers))
+
+    def last_update(self) -> float | None:
+        """When the newest run ended, in seconds since 1970; of one that did not, when it began; None if unknown."""
+        row = self._db.execute("SELECT COALESCE(finished, started) FROM runs ORDER BY id DESC LIMIT 1").fetchone()
+        return None if row is None else float(row[0])
 
 
 def _bytes_beside(directory: Path) -> int:

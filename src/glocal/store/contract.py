@@ -137,11 +137,20 @@ class PhotoCollection(FeatureStore, Protocol):
     def stored_bytes(self) -> dict[str, int]:
         """Bytes of `global` descriptors, of `local` features, and of all (`file`)."""
 
+    def listed_labels(self) -> dict[bytes, str]:
+        """The labels that `set_labels` gave, by path relative to the folder."""
+
     def num_labelled(self) -> int:
         """How many searchable files have a label."""
 
     def last_run(self) -> tuple[bool, RunSummary] | None:
         """Whether the newest run came to its end, and what it saw; None before the first."""
+
+    def last_update(self) -> float | None:
+        """When the newest run ended, in seconds since 1970; of one that did not, when it began; None if unknown."""
+
+    def file_of(self, content_hash: str) -> CatalogueRow | None:
+        """The first file with this content that is there, by path; None if there is none."""
 
     def byte_sizes(self) -> set[int]:
         """Byte sizes of all known pictures: only a file of such a size can be a copy of one."""

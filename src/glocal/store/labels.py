@@ -6,6 +6,7 @@ searches such a collection and shows no labels.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Mapping
 
@@ -31,6 +32,16 @@ def listed_label(connection: sqlite3.Connection, path: bytes) -> str | None:
     """The label of a photo; None if the list did not name it."""
     row = connection.execute("SELECT label FROM labels WHERE path = ?", (path,)).fetchone()
     return None if row is None else str(row[0])
+
+
+def listed_labels(connection: sqlite3.Connection) -> dict[bytes, str]:
+    """The labels of all photos that the list named, by path."""
+    return {bytes(path): str(label) for path, label in connection.execute("SELECT path, label FROM labels")}
+
+
+def folder_label(path: bytes) -> str | None:
+    """The label of a photo where the name of its folder is that."""
+    return os.fsdecode(os.path.basename(os.path.dirname(path))) or None
 
 
 def move_label(connection: sqlite3.Connection, old: bytes, new: bytes) -> None:

@@ -392,7 +392,8 @@ class MilvusCollection(MilvusReader):
         self._flush()
 
     def _note_run(self, number: int, finished: bool, summary: RunSummary) -> None:
-        self._set_meta("run", json.dumps({"number": number, "finished": finished, **asdict(summary)}))
+        about = {"number": number, "finished": finished, "time": time.time(), **asdict(summary)}
+        self._set_meta("run", json.dumps(about))
 
 
 def _is_complete(link: MilvusLink, tables: Tables) -> bool:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from glocal.errors import ConfigError, ShapeError, StoreError
 from glocal.ops.ranking import top_k
 from glocal.store.codec import EncodedLocal, decode_local, decode_signs
-from glocal.store.labels import FOLDER, LISTED
+from glocal.store.labels import FOLDER, LISTED, folder_label
 from glocal.store.milvus_link import Freshness, MilvusLink, Row, expect_plain
-from glocal.store.milvus_rows import PHOTO_FIELDS, catalogue_row, join_local, part_keys, path_key
+from glocal.store.milvus_rows import PHOTO_FIELDS, catalogue_row, join_local, key_path, part_keys, path_key
 from glocal.store.milvus_schema import Tables, index_type_of, search_parameters
 from glocal.store.milvus_view import IS_INDEXED, IS_SEARCHABLE, LABEL, View, vectors_of
 from glocal.store.rows import CatalogueRow, LocalForm, RunSummary, SignFeatures
@@ -92,7 +92,14 @@ class MilvusReader:
             key = LABEL + path_key(os.fsencode(name))
             rows = self._link.get(self._tables.meta, [key], ["value"], self._look().freshness)
             return rows[0]["value"] if rows else None
-        return os.path.basename(os.path.dirname(name)) or None if source == FOLDER else None
+        return folder_label(os.fsencode(name)) if source == FOLDER else None
+
+    def listed_labels(self) -> dict[bytes, str]:
+        """The labels that `set_labels` gave, by path."""
+        if self._look().meta().get("labels") != LISTED:
+            return {}
+        rows = self._link.scan(self._tables.meta, f'key like "{LABEL}%"', ["key", "value"])
+        return {key_path(row["key"].removeprefix(LABEL)): row["value"] for row in rows}
 
     def num_labelled(self) -> int:
         """How many searchable files have a label."""
@@ -117,6 +124,12 @@ class MilvusReader:
         return bool(run["finished"]), RunSummary(
             *(int(run[name]) for name in ("seen", "indexed", "skipped", "ignored"))
         )
+
+    def last_update(self) -> float | None:
+        """When the newest run ended, in seconds since 1970; of one that did not, when it began; None if unknown."""
+        value = self._look().meta().get("run")
+        told = None if value is None else json.loads(value).get("time")  # those of earlier versions do not say it
+        return None if told is None else float(told)
 
     # ------------------------------------------------------------------ search
     def nearest(self, queries: Descriptors, k: int) -> list[Shortlist]:
@@ -241,6 +254,18 @@ class MilvusReader:
     def paths(self, content_hash: str) -> list[bytes]:
         """Every file with this content that is there, ordered by path: the first, then its exact copies."""
         return self._look().paths([expect_plain(content_hash)])[content_hash]
+
+    def file_of(self, content_hash: str) -> CatalogueRow | None:
+        """The first file with this content that is there, by path; None if there is none."""
+        view = self._look()
+        names = [expect_plain(content_hash)]
+        rows = self._link.find(self._tables.photos, "content", names, IS_INDEXED, PHOTO_FIELDS, view.freshness)
+        about = view.contents(names).get(content_hash)
+        if not rows or about is None:
+            return None
+        first = min(map(catalogue_row, rows), key=lambda row: row.path)
+        width, height, orientation = (int(about[name]) for name in ("width", "height", "orientation"))
+        return replace(first, width=width, height=height, orientation=orientation)
 
     def picture_size(self, content_hash: str) -> tuple[int, int]:
         """(W, H) of an upright picture in pixels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from glocal.pictures.view import MatchView
 from glocal.recognition import RecognitionResult
 from glocal.rerank.bands import Band
 from glocal.search import Described, Match, SearchResult
+from glocal.store.rows import CatalogueRow
 from glocal.types import Box, ExtractorSpec, Verification
 from glocal.web.library import ServedIndex
 
@@ -93,10 +95,10 @@ def judgement_members(hit: Match) -> Members:
     }
 
 
-def result_members(hit: Match, index: ServedIndex, query_id: str | None) -> Members:
-    """One picture that was found."""
+def result_members(hit: Match, index: ServedIndex, views: Sequence[str]) -> Members:
+    """One picture that was found, by one of the queries that are remembered under these ids."""
     where = f"?index={quote(index.id)}"
-    verified = hit.verification is not None and query_id is not None
+    matches_url = f"/v1/matches/{views[hit.query_number]}/{hit.id}{where}"
     return {
         "rank": hit.rank,
         "id": hit.id,
@@ -108,16 +110,29 @@ def result_members(hit: Match, index: ServedIndex, query_id: str | None) -> Memb
         "height": hit.size[1],
         **judgement_members(hit),
         "verification": verification_members(hit.verification),
-        "matches_url": f"/v1/matches/{query_id}/{hit.id}{where}" if verified else None,
+        "query_number": hit.query_number,
+        "matches_url": matches_url if hit.verification is not None else None,
         "thumb_url": f"/v1/images/{hit.id}/thumb{where}&w=320",
     }
 
 
-def timing_members(described: Described, result: SearchResult) -> Members:
-    """Milliseconds by stage."""
+def metadata_members(row: CatalogueRow | None) -> Members | None:
+    """What the index knows of a file."""
+    if row is None:
+        return None
+    return {"bytes": row.size, "modified": utc(row.mtime_ns // 1_000_000_000) if row.mtime_ns else None}
+
+
+def utc(seconds: float) -> str:
+    """A time in seconds since 1970 as ISO 8601 in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def timing_members(views: Sequence[Described], result: SearchResult) -> Members:
+    """Milliseconds by stage, of all views together."""
     seconds = {
-        "decode": min(described.decode_s, described.seconds),
-        "extract": max(0.0, described.seconds - described.decode_s),
+        "decode": math.fsum(min(view.decode_s, view.seconds) for view in views),
+        "extract": math.fsum(max(0.0, view.seconds - view.decode_s) for view in views),
         "search": result.timing_s["search"],
         "rerank": result.timing_s["rerank"],
         "total": result.seconds,
@@ -150,7 +165,7 @@ def _spread(places: np.ndarray[Any, Any], most: int) -> np.ndarray[Any, Any]:
     return places[np.linspace(0, len(places) - 1, most).round().astype(int)] if most > 0 else places[:0]
 
 
-def vote_members(found: RecognitionResult, index: ServedIndex, query_id: str) -> Sequence[Members]:
+def vote_members(found: RecognitionResult, index: ServedIndex, views: Sequence[str]) -> Sequence[Members]:
     """What each label got; shares are those of the scores that are above 0."""
     total = math.fsum(max(0.0, vote.score) for vote in found.votes)
     return [
@@ -159,7 +174,7 @@ def vote_members(found: RecognitionResult, index: ServedIndex, query_id: str) ->
             "score": round(vote.score, 4),
             "share": round(max(0.0, vote.score) / total, 4) if total else 0.0,
             "band": None if vote.band is None else band_name(vote.band),
-            "evidence": [result_members(hit, index, query_id) for hit in found.photos(vote)],
+            "evidence": [result_members(hit, index, views) for hit in found.photos(vote)],
         }
         for vote in found.votes
     ]

@@ -16,6 +16,7 @@ from glocal.web import (
     pages,
     parameters,
     problems,
+    routes_docs,
     routes_health,
     routes_jobs,
     routes_lab,
@@ -75,7 +76,7 @@ def create_app(library: Library, settings: Settings) -> Application:
     app.state.service = service
     service.telemetry.watch(lambda: service.engine.num_waiting, lambda: service.engine.num_running)
     problems.add_handlers(app, service.telemetry.rejected)
-    for part in (routes_health, routes_search, routes_library, routes_jobs, routes_lab, pages):
+    for part in (routes_health, routes_search, routes_library, routes_jobs, routes_lab, routes_docs, pages):
         app.include_router(part.router(service))
     return app
 

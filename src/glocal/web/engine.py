@@ -17,7 +17,7 @@ from PIL import Image
 
 from glocal.errors import RetrievalError, StoreError
 from glocal.extract.batching import ModelSource
-from glocal.extract.pool import PhotoPool
+from glocal.extract.requests import PhotoPool
 from glocal.search import PictureBytes, Searcher
 from glocal.store.contract import PhotoCollection
 from glocal.store.open import open_collection

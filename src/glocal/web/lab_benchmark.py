@@ -1,8 +1,8 @@
 """The questions and answers of a run, from the data that it was measured on.
 
-A run's folder holds no ground truth. Its card has the command, which names the data, and the SHA-256 of questions and
-answers; only data of that digest is taken. So whoever writes a card can show no folder that he does not know already,
-name by name.
+A run's folder holds no ground truth. Its record says where the data was (that of an older run only in the command that
+made it), and the SHA-256 of questions and answers; only data of that digest is taken. So whoever writes a record can
+show no folder that he does not know already, name by name.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from glocal.errors import RetrievalError
@@ -34,9 +35,9 @@ def benchmark_of(record: RunRecord, folder: Path, data_root: Path | None) -> tup
     """
     digest = record.card.get("ground_truth")
     words = _words(record.card.get("command"))
-    if not isinstance(digest, str) or not words:
+    if not isinstance(digest, str) or not (words or record.data):
         return None, _UNKNOWN
-    for name, root in _places(words, record.benchmark, folder, data_root):
+    for name, root in chain(_recorded(record), _places(words, record.benchmark, folder, data_root)):
         try:
             if Path(name).is_dir() and not _is_small(name, record):
                 continue
@@ -46,6 +47,17 @@ def benchmark_of(record: RunRecord, folder: Path, data_root: Path | None) -> tup
         except (RetrievalError, OSError, ValueError, RecursionError, MemoryError):
             continue
     return None, _GONE
+
+
+def _recorded(record: RunRecord) -> Iterator[tuple[str, Path | None]]:
+    """What the run says that `open_benchmark` was asked for."""
+    name, root = record.data.get("name", ""), record.data.get("root")
+    if "\0" in f"{name}{root}":
+        return
+    if root is not None and name in READERS and os.path.isabs(root):
+        yield name, Path(root)
+    elif root is None and os.path.isabs(name):
+        yield name, None
 
 
 def _words(command: object) -> list[str]:

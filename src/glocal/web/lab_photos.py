@@ -8,7 +8,8 @@ import threading
 
 from glocal.data.image import LIMITS, DecodeLimits
 from glocal.errors import ImageError
-from glocal.extract.pool import PIXELS_ONLY, TIMEOUT_S, Answer, Request, WorkerPool
+from glocal.extract.pool import WorkerPool
+from glocal.extract.requests import PIXELS_ONLY, TIMEOUT_S, Answer, Request
 from glocal.pictures.outlines import draw_box
 from glocal.web.lab import OpenRun, RunNotFound
 from glocal.web.pictures import ENCODER, Encoded, PictureCache, encode_webp

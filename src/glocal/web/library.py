@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from glocal.data.image import LIMITS, DecodeLimits, read_file
+from glocal.data.remote import RemoteFolder, is_url
 from glocal.errors import ImageError, RetrievalError
 from glocal.store.contract import PhotoCollection
 from glocal.store.milvus_place import MilvusPlace
@@ -34,8 +36,8 @@ class Found:
     Attributes:
         id: its content hash.
         name: relative to the index's folder, for people.
-        path: its file, absolute.
-        root: the folder that the file has to lie in, for `glocal.extract.pool.Request.root`.
+        path: its file, absolute; or its URL, where the index is of an object store.
+        root: the folder that the file has to lie in, or the URL of one, for `glocal.extract.requests.Request.root`.
         size: (W, H) of the upright picture.
         label: name of the object, or None.
         copies: names of exact copies.
@@ -43,11 +45,31 @@ class Found:
 
     id: str
     name: str
-    path: Path
-    root: Path
+    path: bytes
+    root: bytes
     size: tuple[int, int]
     label: str | None
     copies: tuple[str, ...]
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it lies in an object store."""
+        return is_url(os.fsdecode(self.root))
+
+    def read(self, limits: DecodeLimits = LIMITS) -> bytes:
+        """The bytes of its file, which is fetched where it lies in a store.
+
+        Raises:
+            ImageError: it cannot be read any more, or lies outside the folder.
+            ConfigError, BackendUnavailable: the store cannot be asked.
+        """
+        if self.is_remote:
+            name = self.path.removeprefix(self.root).lstrip(b"/")
+            return RemoteFolder(os.fsdecode(self.root)).read(name, limits).data
+        folder, root = os.path.realpath(os.path.dirname(self.path)), os.path.realpath(self.root)
+        if not os.path.join(folder, b"").startswith(os.path.join(root, b"")):
+            raise ImageError("outside_root")
+        return read_file(os.fsdecode(self.path), limits).data
 
 
 class ServedIndex:
@@ -135,17 +157,22 @@ class ServedIndex:
             return self._version
 
     def find(self, image_id: str) -> Found | None:
-        """A searchable picture by its id; None if there is none, or its index has no folder."""
+        """A searchable picture by its id; None if there is none, or its index has neither folder nor store."""
         if not IMAGE_ID.fullmatch(image_id):
             return None
         with self.reading() as collection:
-            root = collection.root
-            names = [os.fsdecode(path) for path in collection.paths(image_id)]
-            if not names or root is None:
+            folder, url = collection.root, collection.url
+            paths = collection.paths(image_id)
+            if not paths or (folder is None and url is None):
                 return None
-            first = next((name for name in names if os.path.lexists(root / name)), names[0])
+            names = tuple(map(os.fsdecode, paths))
             size, label = collection.picture_size(image_id), collection.label(names[0])
-        return Found(image_id, names[0], root / first, root, size, label, tuple(names[1:]))
+        if url is not None:
+            root, first = os.fsencode(url), paths[0]
+        else:
+            root = os.fsencode(folder or "")
+            first = next((path for path in paths if os.path.lexists(os.path.join(root, path))), paths[0])
+        return Found(image_id, names[0], os.path.join(root, first), root, size, label, names[1:])
 
     def fail(self, error: Exception) -> None:
         """Note that it cannot be used, and why."""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from glocal.errors import RetrievalError
 from glocal.index.status import search_json
 from glocal.store.collection import Collection
 from glocal.store.contract import PhotoCollection
-from glocal.store.milvus_place import MilvusPlace
 from glocal.store.rows import CatalogueRow
-from glocal.store.schema import DATABASE_NAME
+from glocal.web.answers import utc
 from glocal.web.library import ServedIndex
 from glocal.web.service import Service
 
@@ -50,7 +47,7 @@ class IndexInfo(BaseModel):
     labels: int
     recall_probe: dict[str, Any] | None
     managed: bool
-    last_update: str | None
+    last_update: str | None = Field(description="when the newest run ended, in UTC; of one that did not, when it began")
     is_complete: bool | None
     job: str | None
 
@@ -152,7 +149,6 @@ class Listings:
                 return self._known[index.id][1]
         with index.reading() as collection, collection.snapshot():
             fields = _fields(collection)
-        fields["last_update"] = _last_change(index)
         with self._lock:
             self._known[index.id] = (key, fields)
         return fields
@@ -173,7 +169,7 @@ _NOTHING: dict[str, Any] = {
 
 
 def _fields(collection: PhotoCollection) -> dict[str, Any]:
-    counts, last = collection.counts(), collection.last_run()
+    counts, last, ended = collection.counts(), collection.last_run(), collection.last_update()
     return {
         "size": counts["contents"],
         "model": collection.spec.model,
@@ -183,19 +179,9 @@ def _fields(collection: PhotoCollection) -> dict[str, Any]:
         "bytes": collection.stored_bytes(),
         "labels": collection.num_labelled(),
         "recall_probe": search_json(collection) if isinstance(collection, Collection) else None,
+        "last_update": None if ended is None else utc(ended),
         "is_complete": None if last is None else last[0],
     }
-
-
-def _last_change(index: ServedIndex) -> str | None:
-    """When the index's file was written last, in UTC; None for one on a server."""
-    if isinstance(index.place, MilvusPlace):
-        return None
-    times = []
-    for name in (DATABASE_NAME, f"{DATABASE_NAME}-wal"):
-        with contextlib.suppress(OSError):
-            times.append(os.stat(index.place / name).st_mtime)
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(max(times))) if times else None
 
 
 def _under(collection: PhotoCollection, start: bytes) -> Iterator[CatalogueRow]:

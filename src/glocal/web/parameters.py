@@ -7,9 +7,14 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from glocal.web.schemas import Ask, ImageId, IndexId, Number, QueryId, Share
+from glocal.web.selecting import Filter
 
 MAX_TOPK = 1000
 MAX_CANDIDATES = 100
+MAX_VIEWS = 8
+MAX_BUDGET_MS = 60_000
+MAX_DRAWN = 100
+"""Results of which the match lines may be asked for at once: some forty thousand lines."""
 
 
 class ImageRef(Ask):
@@ -29,7 +34,20 @@ class ImageRef(Ask):
         return self
 
 
-class Rerank(Ask):
+class Budget(Ask):
+    """How long candidates are verified."""
+
+    budget_ms: Annotated[int, Field(ge=1, le=MAX_BUDGET_MS)] | None = Field(
+        default=None, description="milliseconds; what is not verified by then comes after the others, by similarity"
+    )
+
+    @property
+    def seconds(self) -> float | None:
+        """The same in seconds; None for as long as it takes."""
+        return None if self.budget_ms is None else self.budget_ms / 1000
+
+
+class Rerank(Budget):
     """How the candidates are ordered."""
 
     method: Literal["geometric", "none"] = "geometric"
@@ -48,25 +66,57 @@ class QueryParams(Ask):
     upright: bool = Field(False, description="describe the picture only as it is, not turned by quarters too")
 
 
-class SearchParams(QueryParams):
+Views = Annotated[list[ImageRef], Field(min_length=1, max_length=MAX_VIEWS)]
+
+
+class SelectingParams(QueryParams):
+    """What every question to an index may have besides its picture."""
+
+    filter: Filter | None = Field(None, description="which pictures may be found")
+
+
+class SearchParams(SelectingParams):
     """What a search may have besides its picture."""
 
     topk: int = Field(20, ge=1, le=MAX_TOPK, description="most results")
     offset: int = Field(0, ge=0, le=MAX_TOPK, description="results that are left out at the front")
     rerank: Rerank = Rerank()
     min_probability: Share | None = Field(None, description="only results that are as sure as this")
+    include: Annotated[list[Literal["matches", "metadata"]], Field(max_length=2)] = Field(
+        [], description='"matches": lines of every verified result; "metadata": what is known of its file'
+    )
 
 
-class SearchRequest(SearchParams):
+class RecognizeParams(SelectingParams):
+    """What a recognition may have besides its picture."""
+
+    rerank: Budget = Budget()
+
+
+class ViewsRequest(Ask):
+    """One picture, or several views of the same thing."""
+
+    image: ImageRef | None = None
+    images: Views | None = Field(None, description="several views of the same thing, instead of image")
+
+    @model_validator(mode="after")
+    def _is_one_or_several(self) -> ViewsRequest:
+        if (self.image is None) == (self.images is None):
+            raise ValueError("name the picture by image, or several views of the same thing by images")
+        return self
+
+    @property
+    def views(self) -> list[ImageRef]:
+        """All pictures that are named."""
+        return [self.image] if self.image is not None else list(self.images or ())
+
+
+class SearchRequest(SearchParams, ViewsRequest):
     """A search whose picture is named in JSON."""
 
-    image: ImageRef
 
-
-class RecognizeRequest(QueryParams):
+class RecognizeRequest(RecognizeParams, ViewsRequest):
     """A recognition whose picture is named in JSON."""
-
-    image: ImageRef
 
 
 class EmbedParams(QueryParams):
@@ -110,7 +160,7 @@ class RerankRequest(QueryParams):
 REQUESTS: tuple[type[BaseModel], ...] = (
     SearchParams,
     SearchRequest,
-    QueryParams,
+    RecognizeParams,
     RecognizeRequest,
     EmbedParams,
     EmbedRequest,

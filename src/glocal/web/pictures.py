@@ -1,7 +1,8 @@
 """Photos for the page: decoded in processes that can be killed, re-encoded from bare pixels, kept in bounded memory.
 
 Whatever a file says about its owner, place or camera (EXIF, XMP, IPTC, colour profile, embedded preview) stays behind:
-a picture is written from an array that never held it. Nothing is written to disk.
+a picture is written from an array that never held it. Nothing is written to disk but, while it is decoded, the copy of
+one that is fetched from an object store.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import contextlib
 import dataclasses
 import io
 import math
-import os
 import queue
 import threading
 from collections import OrderedDict
@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from glocal.data.image import LIMITS, DecodeLimits
-from glocal.errors import ImageError
-from glocal.extract.pool import PIXELS_ONLY, TIMEOUT_S, Request, WorkerPool
+from glocal.errors import BackendUnavailable, ConfigError, ImageError
+from glocal.extract.pool import WorkerPool
+from glocal.extract.remote import StagingPool
+from glocal.extract.requests import PIXELS_ONLY, TIMEOUT_S, Request
 from glocal.types import Pixels
 from glocal.web.library import Found
 from glocal.web.problems import Problem
@@ -142,11 +144,14 @@ class Pictures:
         Raises:
             Problem, ImageError: as for `thumbnail`.
         """
-        root = os.fsencode(found.root)
-        request = Request(os.fsencode(found.path), want="pixels", root=root, longest=longest)
+        request = Request(found.path, want="pixels", root=found.root, longest=longest)
         try:
             with self._decoder() as pool:
-                answer = pool.read(request)
+                answer = (StagingPool(pool, self._limits) if found.is_remote else pool).read(request)
+        except (BackendUnavailable, ConfigError) as error:
+            if not found.is_remote:
+                raise
+            raise Problem("image_gone", "The store that this photo lies in cannot be read.") from error
         except ImageError as error:
             if error.code == "timeout":
                 raise

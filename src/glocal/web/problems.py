@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from glocal.errors import (
     BackendUnavailable,
@@ -32,6 +33,7 @@ _LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "https://glocal.invalid/errors/"
 RETRY_AFTER_S = 2
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 CODES: dict[str, tuple[int, str]] = {
     "invalid_params": (400, "The request makes no sense"),
@@ -182,6 +184,16 @@ def _http_problem(error: HTTPException) -> Problem:
     return Problem(code, detail, "see /openapi.json", error.headers)
 
 
+def allowed_methods(request: Request) -> str:
+    """The methods that an address takes, of all routes that it has: the one that refused knows only its own."""
+    routes = request.app.routes
+    return ", ".join(
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] == Match.FULL for route in routes)
+    )
+
+
 def validation_problem(errors: Any) -> Problem:
     """The first of pydantic's complaints in words; a number above its limit has a status of its own."""
     first = errors[0]
@@ -212,7 +224,10 @@ def add_handlers(app: FastAPI, rejected: Callable[[str], None]) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return answer(request, _http_problem(error))
+        problem = _http_problem(error)
+        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            problem.headers["Allow"] = allowed_methods(request)
+        return answer(request, problem)
 
     app.add_exception_handler(Problem, known)
     app.add_exception_handler(RetrievalError, known)

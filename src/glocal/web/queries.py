@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from glocal.search import Described, PictureBytes
 from glocal.types import ExtractorSpec
@@ -90,6 +90,13 @@ class QueryStore:
         if found is None:
             raise Problem("query_expired", "This query is not remembered any more.", "search with the picture again")
         return found
+
+    def complete(self, query_id: str, described: Described) -> None:
+        """Remember more ways in which a query was described, if it is remembered at all."""
+        with self._lock:
+            if query_id in self._records:
+                self._records[query_id] = replace(self._records[query_id], described=described)
+                self._forget()
 
     def keep_picture(self, record: QueryRecord, key: str, data: bytes) -> None:
         """Remember a re-encoded version of a query's picture."""

@@ -132,8 +132,8 @@ def rerank(
 
     def work(bench: Bench) -> Members:
         started = time.perf_counter()
-        described, _ = described_query(service, bench, index, query, params)
-        expect_detail(bench, described)
+        described, _ = described_query(bench, index, query, params)
+        expect_detail(bench, [described])
         collection = bench.collection
         store = CandidateStore(collection.spec, collection.model_source, collection.local_form)
         names: dict[str, list[str]] = {}

@@ -12,22 +12,25 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
-from glocal.extract.pool import Request as ReadRequest
-from glocal.web import answers, asking, reranking
+from glocal.extract.requests import Request as ReadRequest
+from glocal.web import answers, asking, reranking, searching
 from glocal.web.answers import Members
 from glocal.web.asking import Asked, asked_picture, picture_of
 from glocal.web.engine import Bench
 from glocal.web.parameters import (
+    MAX_VIEWS,
     EmbedParams,
     EmbedRequest,
     ImageRef,
     MatchParams,
     MatchRequest,
-    QueryParams,
+    RecognizeParams,
     RecognizeRequest,
     RerankRequest,
     SearchParams,
     SearchRequest,
+    SelectingParams,
+    ViewsRequest,
 )
 from glocal.web.pictures import encode_jpeg
 from glocal.web.problems import Problem, problem_of, request_id_of
@@ -45,6 +48,9 @@ from glocal.web.service import Service
 from glocal.web.uploads import JSON, MULTIPART, read_form, read_model, validated
 
 P = TypeVar("P", bound=BaseModel)
+S = TypeVar("S", bound=SelectingParams)
+VIEWS = ("image", "images")
+"""Parts that a view may be in; several may have the same name."""
 EVENTS = "text/event-stream"
 ARRAY = "application/x-npy"
 PICTURE_WIDTH = 1280
@@ -70,26 +76,22 @@ def _add_search(routes: APIRouter, service: Service) -> None:
         "/search",
         response_model=SearchAnswer,
         responses={200: _also(EVENTS), **problems(*_BODY_PROBLEMS)},
-        openapi_extra=_body(SearchRequest, SearchParams, ("image",)),
+        openapi_extra=_body(SearchRequest, SearchParams, ("image",), _VIEWS),
     )
     async def search(request: Request) -> Response:
-        """Find the pictures that show what a picture shows.
+        """Find the pictures that show what a picture shows, or what several views of the same thing show.
 
         With `Accept: text/event-stream` the answer comes in parts: `query`, `hits` (by similarity), `result` (verified,
         equal to the plain answer). What goes wrong before the first part is a plain problem; later, event `problem`.
         """
-        params, asked, warnings = await _question(request, service, SearchParams, SearchRequest)
+        params, asked, warnings = await _views(request, service, SearchParams, SearchRequest)
         index = service.library.get(params.index)
+        work = searching.search(service, index, asked, params)
         if not _accepts(request, EVENTS):
-            members = await service.engine.run(index, asking.search(service, index, asked, params, None))
+            members = await service.engine.run(index, lambda bench: work(bench, None))
             members["warnings"] += warnings
             return _answer(SearchAnswer, members)
-
-        def work(bench: Bench, tell: asking.Tell) -> Members:
-            return asking.search(service, index, asked, params, tell)(bench)
-
-        asking.expect_page(service, params)
-        events = service.engine.stream(index, work)
+        events: AsyncGenerator[tuple[str, Members]] = service.engine.stream(index, work)
         first = await anext(events)  # a problem until here is an answer of its own
         return StreamingResponse(_events(first, events, warnings, request_id_of(request)), media_type=EVENTS)
 
@@ -183,13 +185,13 @@ def _add_recognition(routes: APIRouter, service: Service) -> None:
         "/recognize",
         response_model=RecognizeAnswer,
         responses=problems(*_BODY_PROBLEMS),
-        openapi_extra=_body(RecognizeRequest, QueryParams, ("image",)),
+        openapi_extra=_body(RecognizeRequest, RecognizeParams, ("image",), _VIEWS),
     )
     async def recognize(request: Request) -> Response:
         """Name what a picture shows, by the labels of those that show the same; null where that is unknown."""
-        params, asked, warnings = await _question(request, service, QueryParams, RecognizeRequest)
+        params, asked, warnings = await _views(request, service, RecognizeParams, RecognizeRequest)
         index = service.library.get(params.index)
-        members = await service.engine.run(index, asking.recognize(service, index, asked, params))
+        members = await service.engine.run(index, searching.recognize(service, index, asked, params))
         members["warnings"] += warnings
         return _answer(RecognizeAnswer, members)
 
@@ -205,7 +207,7 @@ def _add_recognition(routes: APIRouter, service: Service) -> None:
         index = service.library.get(params.index)
 
         def work(bench: Bench) -> tuple[np.ndarray[Any, Any], Members]:
-            described, _ = asking.described_query(service, bench, index, asked, params)
+            described, _ = asking.described_query(bench, index, asked, params)
             spec = bench.collection.spec
             members = {
                 "descriptor": described.vectors[0].tolist(),
@@ -234,9 +236,32 @@ async def _question(
     if upload is not None:
         return validated(params, form.params), asked_picture(service, upload, None), list(form.warnings)
     named = validated(full, form.params)
+    assert isinstance(named, params)
     ref: ImageRef = named.image  # type: ignore[attr-defined]
-    rest = named.model_dump(exclude={"image"}, exclude_unset=True)
-    return validated(params, rest), asked_picture(service, None, ref), list(form.warnings)
+    return named, asked_picture(service, None, ref), list(form.warnings)
+
+
+async def _views(
+    request: Request, service: Service, params: type[S], full: type[ViewsRequest]
+) -> tuple[S, list[Asked], list[str]]:
+    """The same for a request that may have several views of a thing.
+
+    Raises:
+        Problem: there are too many; or there is a box, and not one picture.
+    """
+    form = await read_form(request, service.settings, VIEWS, MAX_VIEWS)
+    if len(form.uploads) > MAX_VIEWS:
+        raise Problem("too_many_parts", f"A body may have {MAX_VIEWS} pictures.")
+    if form.uploads:
+        asking_for = validated(params, form.params)
+        asked = [asked_picture(service, upload.data, None) for upload in form.uploads]
+    else:
+        named = validated(full, form.params)
+        assert isinstance(named, params)
+        asking_for, asked = named, [asked_picture(service, None, ref) for ref in named.views]
+    if asking_for.box is not None and len(asked) > 1:
+        raise Problem("invalid_params", f"A box is a part of one picture, and there are {len(asked)}.")
+    return asking_for, asked, list(form.warnings)
 
 
 def _accepts(request: Request, media_type: str) -> bool:
@@ -272,17 +297,29 @@ def _event(event: tuple[str, Members], warnings: list[str]) -> str:
 
 
 # ---------------------------------------------------------------------- the description
-_BINARY = {"type": "string", "format": "binary"}
+_BINARY: Members = {"type": "string", "format": "binary"}
+_VIEWS: Members = {
+    "type": "array",
+    "items": _BINARY,
+    "minItems": 1,
+    "maxItems": MAX_VIEWS,
+    "description": f"a picture, or up to {MAX_VIEWS} views of the same thing; the parts may be named images too",
+}
 
 
-def _body(full: type[BaseModel], params: type[BaseModel] | None = None, files: tuple[str, ...] = ()) -> dict[str, Any]:
-    """How an operation describes a body that it reads itself."""
+def _body(
+    full: type[BaseModel],
+    params: type[BaseModel] | None = None,
+    files: tuple[str, ...] = (),
+    file: Members = _BINARY,
+) -> dict[str, Any]:
+    """How an operation describes a body that it reads itself; `file` is the schema of each part with files."""
     content: dict[str, Any] = {JSON: {"schema": _ref(full)}}
     if params is not None:
         content[MULTIPART] = {
             "schema": {
                 "type": "object",
-                "properties": {**dict.fromkeys(files, _BINARY), "params": _ref(params)},
+                "properties": {**dict.fromkeys(files, file), "params": _ref(params)},
                 "required": list(files),
             },
             "encoding": {"params": {"contentType": JSON}},

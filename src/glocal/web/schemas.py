@@ -82,6 +82,16 @@ class VerificationOut(Answer):
     turn: int = Field(description="quarter turns counter-clockwise by which the query was turned for it")
 
 
+Line = tuple[Number, Number, Number, Number, Literal[0, 1]]
+
+
+class Metadata(Answer):
+    """What the index knows of a picture's first file."""
+
+    bytes: int
+    modified: str | None = Field(description="when the file was modified, in UTC; null if its store does not say it")
+
+
 class ResultOut(Answer):
     """One picture that was found."""
 
@@ -97,8 +107,11 @@ class ResultOut(Answer):
     probability: Share | None
     band: BandName
     verification: VerificationOut | None
+    query_number: int = Field(description="the view that found it, from 0")
     matches_url: str | None
     thumb_url: str
+    lines: list[Line] | None = Field(None, description="of a verified result, as in /v1/matches, if they are asked for")
+    metadata: Metadata | None = Field(None, description="if it is asked for")
 
 
 class Timing(Answer):
@@ -114,12 +127,15 @@ class Timing(Answer):
 class SearchAnswer(Answer):
     """The answer to a search."""
 
-    query: QueryOut
+    query: QueryOut = Field(description="the first view")
+    views: list[QueryId] = Field(description="the queries as which all views are remembered")
     index: IndexOut
     verdict: Literal["match", "uncertain", "no_match", "not_judged"]
     verified: bool = Field(description="false for the first answer of a stream: by similarity alone")
     results: list[ResultOut]
-    total_candidates: int
+    total_candidates: int = Field(description="pictures that the list could go on to")
+    verified_candidates: int = Field(description="those that were verified")
+    selected: int = Field(description="pictures that the filter leaves")
     next_offset: int | None
     timing_ms: Timing
     warnings: list[str]
@@ -129,6 +145,7 @@ class QueryEvent(Answer):
     """The first event of a stream."""
 
     query: QueryOut
+    views: list[QueryId]
     index: IndexOut
 
 
@@ -147,9 +164,6 @@ class FrameOut(Answer):
     width: int
     height: int
     box: Box | None
-
-
-Line = tuple[Number, Number, Number, Number, Literal[0, 1]]
 
 
 class MatchesAnswer(Answer):
@@ -228,6 +242,7 @@ class RecognizeAnswer(Answer):
     reason: str
     votes: list[VoteOut]
     query: QueryOut
+    views: list[QueryId]
     index: IndexOut
     timing_ms: Timing
     warnings: list[str]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -48,11 +50,12 @@ def open_benchmark(name_or_path: str, data_root: Path | None) -> Benchmark:
             raise ConfigError(f"Where is {name_or_path}? → --data DIR or GLOCAL_DATA, where DIR/{name_or_path} is")
         if not data_root.is_dir():
             raise ConfigError(f"No such folder: {data_root} → --data DIR or GLOCAL_DATA")
-        return READERS[name_or_path](data_root)
+        place = {"name": name_or_path, "root": os.path.abspath(data_root)}
+        return replace(READERS[name_or_path](data_root), place=place)
     if path.is_dir():
-        return _open_folder(path)
+        return replace(_open_folder(path), place={"name": os.path.abspath(path)})
     if path.is_file():
-        return _open_file(path)
+        return replace(_open_file(path), place={"name": os.path.abspath(path)})
     near = difflib.get_close_matches(name_or_path.lower().replace("_", "").replace("-", ""), READERS, n=2, cutoff=0.5)
     meant = f" Did you mean {', '.join(near)}?" if near else ""
     raise ConfigError(
