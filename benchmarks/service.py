@@ -95,25 +95,26 @@ def as_jpeg(pixels: NDArray[np.uint8]) -> bytes:
 
 
 # ---------------------------------------------------------------------- server
-def serve(place: str, port: int, searchers: int) -> None:
+def serve(place: str, port: int, searchers: int, queue: int) -> None:
     """Be the server."""
     from glocal.web.api import create_app  # noqa: PLC0415 - not needed by the clients
     from glocal.web.library import Library  # noqa: PLC0415
     from glocal.web.server import serve as serve_app  # noqa: PLC0415
     from glocal.web.settings import Settings  # noqa: PLC0415
 
-    settings = Settings(port=port, num_searchers=searchers, queue_length=2 * searchers)
+    settings = Settings(port=port, num_searchers=searchers, queue_length=queue)
     app = create_app(Library([Path(place)], settings), settings)
     listener = socket.create_server(("127.0.0.1", port), reuse_port=False, backlog=512)
     serve_app(app, app.state.service, listener)
 
 
 @contextlib.contextmanager
-def server(place: Path, searchers: int, fake: bool) -> Iterator[SimpleNamespace]:
-    """A server process, ready; `.port` and `.pid`."""
+def server(place: Path, searchers: int, fake: bool, queue: int = 32) -> Iterator[SimpleNamespace]:
+    """A server process, ready, with room for so many searches that wait; `.port` and `.pid`."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, __file__, "--serve", str(place), str(port), str(searchers), "fake" if fake else "real"]
+    words = [str(place), str(port), str(searchers), str(queue), "fake" if fake else "real"]
+    command = [sys.executable, __file__, "--serve", *words]
     process = subprocess.Popen(command)
     try:
         ends = time.monotonic() + 60
@@ -258,7 +259,7 @@ def measure_throughput(folder: Path, requests: int) -> dict[str, float]:
 def measure_overload(folder: Path, seconds: float, searchers: int) -> dict[str, Any]:
     """Clients enough for ten times what the server can do, for a while."""
     body = form(as_jpeg(picture(3, (640, 480))))
-    with server(folder / "index", searchers, fake=False) as running:
+    with server(folder / "index", searchers, fake=False, queue=2 * searchers) as running:
         for _ in range(4):
             ask(running.port, "POST", "/v1/search", body)
         alone = sorted(_seconds_of(lambda: ask(running.port, "POST", "/v1/search", body)) for _ in range(8))[4]
@@ -320,10 +321,10 @@ def _seconds_of(work: Callable[[], object]) -> float:
 def main() -> None:
     """Measure, print."""
     if sys.argv[1:2] == ["--serve"]:
-        place, port, searchers, kind = sys.argv[2:6]
+        place, port, searchers, queue, kind = sys.argv[2:7]
         if kind == "fake":
             stand_in()
-        serve(place, int(port), int(searchers))
+        serve(place, int(port), int(searchers), int(queue))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="of overload")

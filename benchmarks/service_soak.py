@@ -7,8 +7,10 @@ first, with two clients that do not pause; then requests are due at a share of t
 or not, and their times count from when they were due. They are what a page and its programs ask: searches (one in
 eight as a stream), matches of what was found, thumbnails, descriptors, comparisons - and one in a hundred is a bad
 upload: cut off, a bomb, no picture, damaged JSON. Each picture differs from all others by some bytes at its end, so
-that every search is a new one. Memory is what all processes hold together (PSS), and its slope is a least-squares line
-through the last three quarters of the time: caches fill in the first.
+that every search is a new one. Memory is what all processes hold of their own together (anonymous pages: shared
+libraries count for more or less as other programs come and go), the least of each minute, since what a search holds
+while it runs is no growth. Its slope is a least-squares line through the last three quarters of the time: caches fill
+in the first.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from service import as_jpeg, form, memory_mib, picture, server, tree
+from service import as_jpeg, form, picture, server, tree
 
 from glocal.photo_index import Index
 
@@ -36,7 +38,7 @@ NUM_PHOTOS = 60
 NUM_PICTURES = 32
 SEARCHERS = 2
 CLIENTS = 16
-SAMPLE_S = 10.0
+SAMPLE_S = 2.0
 CALIBRATION_S = 20.0
 
 
@@ -127,6 +129,18 @@ def _png_bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + b"\0" * 20
 
 
+def own_mib(pid: int) -> float:
+    """Memory of their own of a process and all below it."""
+    total = 0
+    for number in tree(pid):
+        try:
+            lines = Path(f"/proc/{number}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:"))
+    return total / 1024
+
+
 def open_files(pid: int) -> int:
     """File descriptors of a process and all below it."""
     count = 0
@@ -168,11 +182,18 @@ def soak(folder: Path, minutes: float, share: float) -> dict[str, Any]:
         with ThreadPoolExecutor(CLIENTS) as threads:
             clients = [threads.submit(client, number) for number in range(CLIENTS)]
             while time.monotonic() - begun < 60 * minutes:
-                at = (time.monotonic() - begun) / 60
-                samples.append((at, memory_mib(running.pid), open_files(running.pid), len(list(temporary.iterdir()))))
-                if len(samples) % 30 == 1:
-                    print(f"{at:6.1f} min  {samples[-1][1]:7.1f} MiB  {samples[-1][2]} fds  {samples[-1][3]} files  "
-                          f"{sum(tally.statuses.values())} answers", flush=True)  # fmt: skip
+                at = int((time.monotonic() - begun) / 60)
+                now = (at, own_mib(running.pid), open_files(running.pid), len(list(temporary.iterdir())))
+                if not samples or samples[-1][0] != at:
+                    if at % 5 == 1:
+                        print("{} min  {:7.1f} MiB  {} fds  {} files".format(*samples[-1]), flush=True)
+                    samples.append(now)
+                else:
+                    samples[-1] = (
+                        at,
+                        min(now[1], samples[-1][1]),
+                        *(max(*pair) for pair in zip(now[2:], samples[-1][2:], strict=True)),
+                    )
                 time.sleep(SAMPLE_S)
             stop.set()
             for each in clients:
@@ -186,7 +207,7 @@ def soak(folder: Path, minutes: float, share: float) -> dict[str, Any]:
         "asked_per_s": pace,
         "statuses": dict(sorted(tally.statuses.items())),
         "mib_first_late_last": [samples[0][1], late[0][1], samples[-1][1]],
-        "mib_peak": max(sample[1] for sample in samples),
+        "mib_of_each_minute": [round(sample[1], 1) for sample in samples],
         "slope_mib_per_h": slope,
         "fds_late": [min(sample[2] for sample in late), max(sample[2] for sample in late)],
         "temporary_files_late": max(sample[3] for sample in late),
