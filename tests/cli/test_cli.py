@@ -64,7 +64,7 @@ def test_indexing_tells_what_it_found_and_what_to_type_next(photos, run):
     code, out, err = run("index", photos)
     assert (code, out) == (0, "")
     assert "7 pictures (7 jpg)" in err
-    assert "1 exact copies — processed once" in err
+    assert "1 exact copy found — processed once" in err
     assert "✓ 7 pictures searchable" in err
     assert "seen 8 = indexed 7 + skipped 0 + ignored 1" in err
     assert "Try:  glocal search" in err
@@ -151,7 +151,7 @@ def test_search_answers_in_bands_on_stdout(indexed, run):
     assert code == 0
     assert out.startswith("Same object (1)\n")
     assert "a/0.jpg" in out
-    assert "(+ 1 exact copies)" in out
+    assert "(+ 1 exact copy)" in out
     assert "Look-alikes are hidden" in out
     assert "Look-alikes (" in run("search", indexed / "a/0.jpg", "--index", indexed, "--similar")[1]
 

@@ -269,7 +269,8 @@ def _conclude(talk: _Talk, report: IndexReport, index: Index, photos: Path | str
     if report.moved:
         talk.say(f"{thousands(report.moved)} pictures were moved or renamed: re-linked, nothing recomputed.")
     if report.copies:
-        talk.say(f"{thousands(report.copies)} exact copies — processed once, listed under each original.")
+        what = "exact copy" if report.copies == 1 else "exact copies"
+        talk.say(f"{thousands(report.copies)} {what} found — processed once, listed under each original.")
     if report.gone - report.moved > 0 and not report.pruned:
         talk.say(
             f"{thousands(report.gone - report.moved)} pictures are missing. They stay in the index, hidden. "

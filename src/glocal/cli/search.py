@@ -199,7 +199,7 @@ def _in_one_list(result: SearchResult) -> list[str]:
 
 
 def _line(hit: Match) -> str:
-    copies = f"   (+ {len(hit.copies)} exact copies)" if hit.copies else ""
+    copies = f"   (+ {len(hit.copies)} exact cop{'y' if len(hit.copies) == 1 else 'ies'})" if hit.copies else ""
     found = hit.verification
     if found is None:
         proof = f"similarity {hit.similarity:.3f}"
