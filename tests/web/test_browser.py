@@ -14,7 +14,7 @@ from tests.web.browsing import browser_and_service
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 expect = sync_api.expect
 
-HAND_OVER = """([bytes, kind]) => {
+HAND_OVER = """([bytes, kind, where]) => {
   const data = new DataTransfer();
   const binary = atob(bytes);
   const file = new File([Uint8Array.from(binary, (c) => c.charCodeAt(0))], 'given.jpg', { type: 'image/jpeg' });
@@ -22,8 +22,9 @@ HAND_OVER = """([bytes, kind]) => {
   if (kind === 'paste') {
     document.body.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
   } else {
+    const on = document.querySelector(where ?? 'body');
     for (const type of ['dragenter', 'dragover', 'drop']) {
-      document.body.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+      on.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
     }
   }
 }"""
@@ -598,3 +599,165 @@ def test_a_phone_shows_two_columns_a_sticky_strip_and_nothing_beside_the_screen(
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.evaluate(SMALL) == []
+
+
+def choose_only(page, kind: str, name: str) -> dict:
+    """Type a folder or a label to keep to; gives the filter of the request that it leads to."""
+    page.locator(f"#only-{kind}").fill(name)
+    with page.expect_request(lambda request: request.url.endswith("/v1/search")) as sent:
+        page.keyboard.press("Enter")
+    settled(page)
+    return sent.value.post_data_json["filter"]
+
+
+def test_a_search_keeps_to_a_folder_and_a_label_by_the_keyboard(asked):
+    page = asked()
+    page.locator("#only-folder").focus()
+    expect(page.locator("#folder-names option")).to_have_count(5)
+    assert choose_only(page, "folder", "thing1/") == {"folder": {"in": ["thing1"]}}
+    expect(page.locator(".verdict")).to_have_text("The only picture there does not show this object.")
+    expect(page.locator(".summary")).to_contain_text("1 of 7 searched")
+    assert choose_only(page, "folder", "thing0") == {"folder": {"in": ["thing1", "thing0"]}}
+    expect(page.locator(".summary")).to_contain_text("4 of 7 searched")
+    expect(page.locator(".verdict")).to_have_text("3 pictures show the same object")
+    assert choose_only(page, "label", "thing0")["label"] == {"in": ["thing0"]}
+    expect(page.locator(".summary")).to_contain_text("3 of 7 searched")
+    assert parse_qs(urlparse(page.url).query)["folder"] == ["thing1", "thing0"]
+
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Remove the filter: folder thing1")).to_be_focused()
+    for _ in range(3):
+        chip = page.locator(".picks button").first
+        chip.focus()
+        page.keyboard.press("Enter")
+        settled(page)
+    expect(page.locator(".picks button")).to_have_count(0)
+    expect(page.locator(".summary")).to_have_text(re.compile("^7 searched"))
+    assert set(state(page)) == {"index", "q"}
+
+
+def test_a_filter_is_in_the_address_and_back_takes_it_away(asked, opened):
+    page = asked()
+    choose_only(page, "folder", "thing0")
+    page.wait_for_url("**&folder=thing0")
+    other = opened("/?" + urlparse(page.url).query)
+    settled(other)
+    expect(other.locator(".summary")).to_contain_text("3 of 7 searched")
+    expect(other.locator(".picks button")).to_have_text("Folderthing0")
+    other.click(".tabs a[data-view=api]")
+    assert '"filter":{"folder":{"in":["thing0"]}}' in other.locator("#api pre").first.text_content()
+    page.go_back()
+    expect(page.locator(".summary")).to_have_text(re.compile("^7 searched"))
+    expect(page.locator(".picks button")).to_have_count(0)
+    page.go_forward()
+    expect(page.locator(".summary")).to_contain_text("3 of 7 searched")
+
+
+def test_a_folder_that_is_not_there_gets_an_empty_answer_that_says_why(asked):
+    page = asked()
+    choose_only(page, "folder", "nowhere")
+    expect(page.locator(".verdict")).to_have_text("Nothing lies in what you chose.")
+    expect(page.locator(".summary")).to_contain_text("0 of 7 searched")
+    expect(page.locator(".notes")).to_contain_text("nowhere")
+    expect(page.locator(".card")).to_have_count(0)
+    page.locator(".picks button").click()
+    expect(cards(page)).to_have_count(3)
+
+
+def test_an_index_without_labels_is_not_asked_for_one(asked):
+    page = asked()
+    expect(page.locator("#only-label")).to_be_visible()
+    choose_only(page, "folder", "thing0")
+    page.select_option("#index", "others")
+    expect(page.locator(".verdict")).to_have_text("None of the 2 pictures shows this object.")
+    expect(page.locator("#only-label")).to_be_hidden()
+    expect(page.locator(".picks button")).to_have_count(0)
+
+
+def add_view(page, file, told: str = "") -> dict:
+    """Choose a further view; gives the request that it leads to. `told` is what the page says at once."""
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Add a view").click()
+    assert chooser.value.is_multiple()
+    with page.expect_request(lambda request: request.url.endswith("/v1/search")) as sent:
+        chooser.value.set_files(file)
+        expect(page.locator(".toast")).to_have_text([told] if told else [])  # gone after four seconds
+    settled(page)
+    return sent.value.post_data_json
+
+
+def test_views_of_a_thing_are_added_explained_and_removed(asked, opened, world):
+    page = asked(name="stranger.jpg")
+    expect(page.locator(".verdict")).to_have_text("None of the 7 pictures shows this object.")
+    first = state(page)["q"]
+    sent = add_view(page, world[2] / "query.jpg")
+    assert sent["images"][0] == {"query": first}
+    assert base64.b64decode(sent["images"][1]["base64"]) == (world[2] / "query.jpg").read_bytes()
+    expect(page.locator(".verdict")).to_have_text("3 pictures show the same object")
+    expect(page.locator(".views img")).to_have_count(2)
+    expect(page.locator(".recognition .label")).to_contain_text("thing0")
+    second = state(page)["views"]
+    assert state(page) == {"index": "photos", "q": first, "views": second}
+
+    with page.expect_request("**/v1/matches/**") as matches:
+        cards(page).nth(1).locator(".shot").click()
+    assert f"/v1/matches/{second}/" in matches.value.url
+    page.wait_for_selector(".lines .agrees")
+    expect(page.locator(".lines text").first).to_have_text("View 2")
+    assert f"/v1/queries/{second}/" in page.locator(".lines image").first.get_attribute("href")
+    expect(page.locator(".figures")).to_contain_text("view 2 of 2")
+    other = opened("/?" + urlparse(page.url).query)
+    expect(other.locator(".lines text").first).to_have_text("View 2")
+    page.keyboard.press("Escape")
+
+    page.get_by_role("button", name="Remove view 2").click()
+    expect(page.get_by_role("button", name="Add a view")).to_be_focused()
+    expect(page.locator(".verdict")).to_have_text("None of the 7 pictures shows this object.")
+    expect(page.locator(".views")).to_be_hidden()
+    assert state(page) == {"index": "photos", "q": first}
+    page.go_back()
+    expect(page.locator(".verdict")).to_have_text("3 pictures show the same object")
+    page.get_by_role("button", name="Remove view 1").click()
+    settled(page)
+    expect(page.locator(".views")).to_be_hidden()
+    expect(page.locator(".verdict")).to_have_text("3 pictures show the same object")
+    assert state(page) == {"index": "photos", "q": second}
+
+
+def test_a_picture_dropped_on_the_query_is_a_view_and_anywhere_else_a_new_search(asked, world):
+    page = asked(name="stranger.jpg")
+    given = base64.b64encode((world[2] / "query.jpg").read_bytes()).decode()
+    page.evaluate(HAND_OVER, [given, "drop", ".query-image"])
+    expect(page.locator(".views img")).to_have_count(2)
+    expect(page.locator(".verdict")).to_have_text("3 pictures show the same object")
+    page.evaluate(HAND_OVER, [given, "drop"])
+    settled(page)
+    expect(page.locator(".views")).to_be_hidden()
+    assert set(state(page)) == {"index", "q"}
+
+
+def test_there_are_eight_views_at_most_and_no_box_on_them(asked, world):
+    page = asked()
+    page.get_by_role("button", name="Box", exact=True).first.click()
+    settled(page)
+    sent = add_view(page, [world[2] / "query.jpg"] * 9, "At most 8 views of a thing")
+    assert len(sent["images"]) == 8
+    assert "box" not in sent
+    expect(page.get_by_role("button", name="Add a view")).to_be_disabled()
+    expect(page.get_by_role("button", name="Box", exact=True)).to_have_count(0)
+    page.click(".tabs a[data-view=api]")
+    assert page.locator("#api pre").first.text_content().count("-F image=@'query.jpg'") == 8
+
+
+def test_a_phone_has_filters_and_views_where_the_box_is_edited(asked):
+    page = asked(viewport={"width": 360, "height": 780}, has_touch=True, is_mobile=True)
+    expect(page.locator("#only-folder")).to_be_hidden()
+    page.get_by_role("button", name="Refine").tap()
+    choose_only(page, "folder", "thing0")
+    expect(page.get_by_role("button", name="Add a view")).to_be_visible()
+    assert page.evaluate(SMALL) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.locator(".picks button").tap()
+    expect(page.locator(".picks button")).to_have_count(0)
+    page.get_by_role("button", name="Done").tap()
+    expect(page.locator("#query")).to_have_css("height", "96px")

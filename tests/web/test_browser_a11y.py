@@ -8,7 +8,8 @@ pytest.importorskip("playwright.sync_api", reason="needs playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
 
 OPTIONS = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
-SCREENS = ["start", "results", "none", "box", "lines", "blink", "overlay", "error", "keys", "library", "api", "lab"]
+SCREENS = ["start", "results", "none", "box", "views", "lines", "blink", "overlay"]
+SCREENS += ["error", "keys", "library", "api", "lab"]
 AS_ON_A_DESK = {"none", "blink", "error", "keys", "api"}
 NARROW = 760
 
@@ -56,9 +57,18 @@ def show(page, world, screen: str) -> None:
     page.wait_for_selector(".recognition:not(.waiting)", state="attached")
     if screen == "results":
         page.click(".band.look_alike summary")
+    if screen in ("box", "views") and page.viewport_size["width"] < NARROW:
+        page.click(".strip-box")
+    if screen == "views":
+        page.fill("#only-folder", "thing0")
+        page.press("#only-folder", "Enter")
+        page.wait_for_selector(".picks button")
+        with page.expect_file_chooser() as chooser:
+            page.click(".add-view")
+        chooser.value.set_files(folder / "stranger.jpg")
+        page.wait_for_selector("#results:not([aria-busy]) .band", state="attached")
+        page.wait_for_selector(".views img")
     if screen == "box":
-        if page.viewport_size["width"] < NARROW:
-            page.click(".strip-box")
         page.get_by_role("button", name="Box", exact=True).first.click()
         page.wait_for_selector(".box-fields:not([hidden])")
     if screen in ("lines", "blink", "overlay"):

@@ -7,9 +7,9 @@ import pytest
 
 from glocal.web import pages
 
-LIMIT_BYTES = 142_000
-LIMIT_WITH_LAB = 186_000
-LIMIT_PACKED = 68_000
+LIMIT_BYTES = 147_000
+LIMIT_WITH_LAB = 189_500
+LIMIT_PACKED = 71_000
 LAB = re.compile(r"(js/lab\w*\.js|css/lab\w*\.css)")
 FILES = pages.static_files()
 SCRIPTS = sorted(name for name in FILES if name.endswith(".js"))
