@@ -183,6 +183,7 @@ export function searchPage({ state, ready, indexOf, visit }) {
 	async function run({ push = false, keep = false, tries = 0 } = {}) {
 		running?.abort();
 		running = new AbortController();
+		answered = "";
 		const { signal } = running;
 		const [mine, others] = [source, more];
 		clearProblems();
