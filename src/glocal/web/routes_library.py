@@ -237,7 +237,8 @@ def _takes(model: type[BaseModel], uploads: Sequence[str] = (), required: bool =
     """How OpenAPI tells of a body that we read ourselves, with limits."""
     content: dict[str, Any] = {JSON: {"schema": model.model_json_schema()}}
     if uploads:
-        files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+        file = {"type": "string", "format": "binary"}
+        files = {"anyOf": [file, {"type": "array", "items": file}]}  # a list of one is the same bytes as that one
         content[MULTIPART] = {"schema": {"type": "object", "properties": dict.fromkeys(uploads, files)}}
     return {"requestBody": {"required": required, "content": content}}
 
