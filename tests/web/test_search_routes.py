@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from glocal.candidates import rerank
+from glocal.errors import REASONS, ImageError
 from glocal.photo_index import Index
 from glocal.search.verifying import CandidateVerifier
+from glocal.web.problems import problem_of
 
 
 def posted(client, path, file, params=None, **more):
@@ -350,3 +352,11 @@ def test_the_description_names_every_operation_and_what_it_may_answer(client):
     text = json.dumps(described)
     for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
         assert name in described["components"]["schemas"], name
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_picture_that_is_refused_comes_with_what_to_do_next(reason):
+    problem = problem_of(ImageError(reason, "damaged → --salvage"))
+    assert 400 <= problem.status < 500
+    assert problem.hint
+    assert "--" not in problem.detail + problem.hint  # options of the command line do not help over HTTP

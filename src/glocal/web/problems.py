@@ -95,6 +95,15 @@ _IMAGE_CODES = {
     "not_regular_file": "image_not_found",
     "outside_root": "image_not_found",
 }
+_IMAGE_HINTS = {
+    "corrupt_image": "send another copy of it, or open it and save it anew",
+    "unsupported_format": "save it as JPEG, PNG or WebP",
+    "image_too_many_pixels": "make it smaller",
+    "file_too_large": "make it smaller",
+    "image_too_small": "send a larger one",
+    "timeout": "save it as JPEG",
+    "image_not_found": "update the index",
+}
 _PATH = re.compile(r"(?<![\w.:/<])/(?:[^\s/'\",;:()]+/)*([^\s/'\",;:()]+)")
 
 
@@ -147,7 +156,8 @@ def problem_of(error: Exception) -> Problem:
         return error
     if isinstance(error, ImageError):
         detail, _, _ = error.detail.partition(" → ")  # options of the command line do not help here
-        return Problem(_IMAGE_CODES[error.code], without_paths(detail))
+        code = _IMAGE_CODES[error.code]
+        return Problem(code, without_paths(detail), _IMAGE_HINTS[code])
     if isinstance(error, RetrievalError):
         detail, _, hint = without_paths(str(error)).partition(" → ")
         return Problem(_code_of(error), detail.strip(), hint.strip())

@@ -4,11 +4,6 @@ import { byId, el, iconButton } from "./dom.js";
 import { Problem } from "./api.js";
 import { readable, sentence } from "./words.js";
 
-const HINTS = {
-	unsupported_format: "Use a JPEG, PNG, WebP, HEIC, TIFF, GIF, BMP or AVIF file.",
-	corrupt_image: "Choose, drop or paste another picture.",
-};
-
 let voiceTimer = 0;
 
 /** Tell a screen reader. */
@@ -28,13 +23,12 @@ export function showProblem(error) {
 			? error
 			: new Problem({ title: "The page has made a mistake", detail: String(error?.message ?? error ?? ""), hint: "Reload the page." });
 	if (!(error instanceof Problem)) console.error(error);
-	const hint = problem.hint || (HINTS[problem.code] ?? "");
 	const same = [...byId("toasts").children].find((toast) => toast.dataset.title === problem.title);
 	same?.remove();
 	const toast = el("div.toast.problem", { role: "alert", data: { title: problem.title } },
 		el("strong", problem.title),
 		problem.detail && el("p", sentence(readable(problem.detail))),
-		hint && el("p.hint", `→ ${readable(hint)}`),
+		problem.hint && el("p.hint", `→ ${readable(problem.hint)}`),
 		problem.request && el("p.small", `Request ${problem.request}`),
 		iconButton("close", "Dismiss", () => toast.remove()),
 	);
