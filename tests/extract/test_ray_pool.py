@@ -605,7 +605,7 @@ def rest_of(process):
     return lines
 
 
-def actor_pids():
+def describers():
     """Processes that call themselves our actors."""
     pids = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
@@ -615,6 +615,14 @@ def actor_pids():
         except OSError:
             continue
     return pids
+
+
+OTHERS = frozenset(describers())  # of another run on this computer, which is none of ours
+
+
+def actor_pids():
+    """The actors of these tests."""
+    return [pid for pid in describers() if pid not in OTHERS]
 
 
 def wait_for(what, seconds=30):
@@ -662,7 +670,7 @@ def test_after_kill_9_the_same_command_continues(nodes, folder, straight, tmp_pa
     promised = set(saved(events(lines)))
     with Collection.open(tmp_path / "index") as collection:
         assert promised <= {row.path for row in collection.catalogue()}
-    wait_for(lambda: not actor_pids())  # they end with their driver
+    wait_for(lambda: not actor_pids(), 90)  # they end with their driver
     second = nodes.start(folder, tmp_path / "index")
     assert len(saved(events(rest_of(second)))) < PHOTOS + 2
     assert second.returncode == 0
