@@ -94,6 +94,13 @@ def as_jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
 
 
+def make_photos(folder: Path) -> None:
+    """Photos that are searched."""
+    folder.mkdir()
+    for seed in range(NUM_PHOTOS):
+        (folder / f"{seed}.jpg").write_bytes(as_jpeg(picture(seed, (640, 480))))
+
+
 # ---------------------------------------------------------------------- server
 def serve(place: str, port: int, searchers: int, queue: int) -> None:
     """Be the server."""
@@ -334,9 +341,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="glocal-service-") as name:
         folder = Path(name)
-        (folder / "photos").mkdir()
-        for seed in range(NUM_PHOTOS):
-            (folder / f"photos/{seed}.jpg").write_bytes(as_jpeg(picture(seed, (640, 480))))
+        make_photos(folder / "photos")
         if options.only in (None, "throughput", "overload"):
             with Index.create(folder / "index", "rootsift") as index:
                 index.add(folder / "photos")

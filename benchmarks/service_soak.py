@@ -30,11 +30,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from service import as_jpeg, form, picture, server, tree
+from service import as_jpeg, form, make_photos, picture, server, tree
 
 from glocal.photo_index import Index
 
-NUM_PHOTOS = 60
 NUM_PICTURES = 32
 SEARCHERS = 2
 CLIENTS = 16
@@ -235,15 +234,13 @@ def _capacity(port: int, pictures: list[bytes]) -> float:
 def main() -> None:
     """Measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--minutes", type=float, default=60.0, help="at least 2")
     parser.add_argument("--share", type=float, default=0.5, help="of the capacity")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="glocal-soak-") as name:
         folder = Path(name)
-        (folder / "photos").mkdir()
-        for seed in range(NUM_PHOTOS):
-            (folder / f"photos/{seed}.jpg").write_bytes(as_jpeg(picture(seed, (640, 480))))
+        make_photos(folder / "photos")
         with Index.create(folder / "index", "rootsift") as index:
             index.add(folder / "photos")
         found = soak(folder, options.minutes, options.share)

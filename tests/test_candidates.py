@@ -63,6 +63,7 @@ def test_files_come_in_the_order_and_with_the_proof_of_a_search(library, feature
     assert_same(found, expected)
     assert [os.path.relpath(hit.name, library / "photos") for hit in found] == [hit.name for hit in expected]
     assert (found.verdict, found.num_searched, found.judged) == ("match", 7, True)
+    assert found.num_selected == 7
     assert {hit.path.name for hit in found.band(Band.SAME)} == {"copy.jpg", "aside.jpg"}
     for hit in found.band(Band.SAME):
         assert hit.view.query_size == (310, 230)

@@ -176,7 +176,7 @@ class Candidates:
             found = searcher.search(query, len(self._names) if topk is None else topk, box=box, upright=upright)
         fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
         fields["hits"] = tuple(map(self._as_given, found.hits))
-        fields["num_searched"] = len(self._names)
+        fields["num_searched"] = fields["num_selected"] = len(self._names)
         fields["timing_s"] = {"candidates": self._seconds} | found.timing_s
         return RerankResult(**fields, skipped=self.skipped)
 
